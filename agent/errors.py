@@ -1,0 +1,130 @@
+"""Every error that this library raises on purpose.
+
+::
+
+    AgentError
+    ├── ConfigurationError
+    │   ├── UnknownProvider
+    │   ├── MissingAPIKey
+    │   ├── InvalidTool
+    │   ├── InvalidPrompt
+    │   ├── InvalidSessionId
+    │   └── HistoryExists
+    ├── ProviderError
+    │   ├── ConnectionFailed
+    │   ├── ProviderTimeout
+    │   ├── BadRequest
+    │   ├── AuthenticationFailed
+    │   ├── ModelNotFound
+    │   ├── RateLimited
+    │   ├── QuotaExceeded
+    │   ├── ServerFailed
+    │   └── MalformedResponse
+    ├── OutputError
+    │   └── OutputRefused
+    ├── LimitExceeded
+    ├── PairingError
+    ├── SessionBusy
+    ├── TurnOpen
+    ├── StreamAbandoned
+    ├── InvalidEvent
+    └── StoreError
+        ├── StoreBusy
+        ├── StoreFull
+        ├── StoreUnusable
+        ├── AppendUnknown
+        ├── UnknownStream
+        ├── ConflictError
+        ├── InvalidAppend
+        ├── AttachmentMissing
+        ├── CorruptLog
+        ├── UnknownEvent
+        └── InvalidExport
+
+An error that ends a turn in which tools had run carries ``completed_calls``: the ids of the calls
+that were done, so that nobody repeats a side effect unknowingly.
+"""
+
+from agent.engine.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ConfigurationError,
+    ConnectionFailed,
+    HistoryExists,
+    InvalidPrompt,
+    InvalidSessionId,
+    InvalidTool,
+    LimitExceeded,
+    MalformedResponse,
+    MissingAPIKey,
+    ModelNotFound,
+    OutputError,
+    OutputRefused,
+    ProviderError,
+    ProviderTimeout,
+    QuotaExceeded,
+    RateLimited,
+    ServerFailed,
+    SessionBusy,
+    StreamAbandoned,
+    TurnOpen,
+    UnknownProvider,
+)
+from agent.eventstore.errors import (
+    AgentError,
+    AppendUnknown,
+    AttachmentMissing,
+    ConflictError,
+    CorruptLog,
+    InvalidAppend,
+    InvalidEvent,
+    InvalidExport,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreUnusable,
+    UnknownEvent,
+    UnknownStream,
+)
+from agent.projections.pairing import PairingError
+
+__all__ = [
+    "AgentError",
+    "AppendUnknown",
+    "AttachmentMissing",
+    "AuthenticationFailed",
+    "BadRequest",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailed",
+    "CorruptLog",
+    "HistoryExists",
+    "InvalidAppend",
+    "InvalidEvent",
+    "InvalidExport",
+    "InvalidPrompt",
+    "InvalidSessionId",
+    "InvalidTool",
+    "LimitExceeded",
+    "MalformedResponse",
+    "MissingAPIKey",
+    "ModelNotFound",
+    "OutputError",
+    "OutputRefused",
+    "PairingError",
+    "ProviderError",
+    "ProviderTimeout",
+    "QuotaExceeded",
+    "RateLimited",
+    "ServerFailed",
+    "SessionBusy",
+    "StoreBusy",
+    "StoreError",
+    "StoreFull",
+    "StoreUnusable",
+    "StreamAbandoned",
+    "TurnOpen",
+    "UnknownEvent",
+    "UnknownProvider",
+    "UnknownStream",
+]

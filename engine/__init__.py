@@ -1,0 +1,1 @@
+"""Commands to events: agents, sessions, the turn and what performs it."""

@@ -1,0 +1,144 @@
+"""The agent: a provider, a model, tools and a store, from which sessions are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from agent.engine.errors import ConfigurationError, InvalidPrompt
+from agent.engine.handle import Binding, Handle, Wanted
+from agent.engine.providers import connect
+from agent.engine.session import Session
+from agent.engine.settings import Limits, TurnOptions, settings_of
+from agent.engine.sources import Sources
+from agent.engine.stores import LogStore, checked_export, checked_key
+from agent.engine.tools import Tool, Toolset
+from agent.engine.turn import Setup
+from agent.eventstore.backends.memory import MemoryLog
+from agent.eventstore.export import export_events, import_events
+from agent.eventstore.messages import Message
+from agent.eventstore.rawjson import to_raw
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from agent.engine.provider import Provider
+    from agent.engine.stores import SessionStore
+
+
+class Agent:
+    """Makes sessions that talk to one provider.
+
+    >>> agent = Agent(provider="openai", model="gpt-4o")    # key from OPENAI_API_KEY
+
+    ``provider`` is a name or a :class:`~agent.engine.provider.Provider`; ``base_url`` points to
+    another server of the same protocol. ``store`` keeps the sessions; without one each session
+    lives in memory. ``max_steps``, ``max_retries``, ``timeout`` and ``deadline`` (seconds) bound
+    every turn, and further keyword arguments are the default settings of turns.
+
+    Raises :class:`ConfigurationError`. An agent may be shared between threads and event loops.
+    """
+
+    def __init__(
+        self,
+        provider: str | Provider = "openai",
+        model: str | None = None,
+        *,
+        tools: Sequence[Tool[..., Any] | Callable[..., Any]] = (),
+        store: SessionStore | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        max_steps: int = Limits().max_steps,
+        max_retries: int = Limits().max_retries,
+        max_output_retries: int = Limits().max_output_retries,
+        timeout: float = 600.0,
+        deadline: float | None = None,
+        sources: Sources | None = None,
+        **options: Unpack[TurnOptions],
+    ) -> None:
+        limits = Limits(
+            max_steps=max_steps,
+            max_retries=max_retries,
+            max_output_retries=max_output_retries,
+            deadline=deadline,
+        )
+        made = connect(provider, base_url=base_url, api_key=api_key, timeout=timeout)
+        chosen = model or made.default_model
+        if chosen is None:
+            raise ConfigurationError(f"name a model of {made.name}: Agent(..., model=...)")
+        settings_of(options)
+        self.model = chosen
+        self.options = options
+        self.store = store
+        self._setup = Setup(made, Toolset(tools), limits, sources or Sources())
+
+    @property
+    def provider(self) -> Provider:
+        """Who is asked."""
+        return self._setup.provider
+
+    def session(
+        self,
+        session_id: str | None = None,
+        *,
+        system: str | None = None,
+        messages: Sequence[Message] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """A session: the one that the store keeps under this id, or a new one.
+
+        Does no I/O; the first use loads. ``system`` and ``metadata`` replace what an existing
+        session has; ``messages`` is the history of a new one.
+        """
+        for message in messages:
+            if not isinstance(message, Message):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+                raise InvalidPrompt(f"a message is made by Message.user(...), not {message!r}")
+        raw = None if metadata is None else to_raw(dict(metadata), of="metadata")
+        wanted = Wanted(system, raw, tuple(messages))
+        return Session(self, Handle(self._bind(self.new_key(session_id)), self._setup, wanted))
+
+    def new_key(self, session_id: str | None) -> str:
+        """The key of a session: the one asked for, checked, or a fresh one."""
+        return self._setup.sources.session_id() if session_id is None else checked_key(session_id)
+
+    def adopt(self, data: Mapping[str, Any], session_id: str | None) -> Handle:
+        """A handle on an imported session. Raises as :meth:`Session.from_dict`."""
+        export = checked_export(data)
+        key = self.new_key(export.session_id if session_id is None else session_id)
+        binding = self._bind(key)
+        if binding.load is not None:
+            binding.load(key)
+        if key != export.session_id:
+            export = export.continued(self._setup.sources.prepare(export.fork_event(key)))
+        import_events(binding.log, key, export)
+        handle = Handle(binding._replace(load=None), self._setup)
+        handle.save()
+        return handle
+
+    def _bind(self, key: str) -> Binding:
+        store = self.store
+        if store is None:
+            return Binding(MemoryLog(), key)
+        if isinstance(store, LogStore):
+            return Binding(store.log, key)
+        log = MemoryLog()
+
+        def load(key: str) -> None:
+            data = store.load(key)
+            if data is not None:
+                import_events(log, key, checked_export(data))
+
+        def save(handle: Handle) -> None:
+            store.save(handle.binding.key, export_events(list(handle.events()), log))
+
+        return Binding(log, key, load, save)
+
+    def close(self) -> None:
+        """Release the provider's connections. The store is its owner's to close."""
+        self._setup.provider.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

@@ -1,0 +1,258 @@
+"""The two drivers: they perform a turn's effects and hand its stream events to the caller.
+
+Each decision is the turn's; all that differs here is how one waits. When the caller goes away
+(a dropped stream, a cancelled task, Ctrl-C), the turn is told, its last appends are made, and what
+came is raised again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+
+from agent.engine.effects import (
+    Answered,
+    AwaitTools,
+    CallFailed,
+    CallModel,
+    Emit,
+    StartTools,
+    StoreEffect,
+    TurnDropped,
+    Wait,
+)
+from agent.engine.errors import MalformedResponse, ProviderError
+from agent.engine.execution import AsyncTools, ThreadedTools
+from agent.engine.logs import log
+from agent.engine.provider import Answer
+from agent.engine.stream import Done, StreamEvent
+from agent.eventstore.errors import AgentError
+
+if TYPE_CHECKING:
+    from agent.engine.provider import Delta, ModelRequest, Provider
+    from agent.engine.run import Run
+
+T = TypeVar("T")
+Outcome = TypeVar("Outcome")
+Parameters = ParamSpec("Parameters")
+Events = Generator[StreamEvent[T], None, None]
+AsyncEvents = AsyncGenerator[StreamEvent[T], None]
+
+
+class Ports(Protocol):
+    """What a driver needs besides the turn: the model, and the session's log."""
+
+    @property
+    def provider(self) -> Provider:
+        """Who is asked."""
+        ...
+
+    @property
+    def blocking(self) -> bool:
+        """Whether store effects wait for a disk or a network."""
+        ...
+
+    def perform(self, effect: StoreEffect) -> Any:
+        """Perform a store effect and return its outcome."""
+        ...
+
+
+# Sync
+
+
+def drive(run: Run[T], ports: Ports) -> Events[T]:
+    """Perform a turn from its beginning to its end."""
+    tools = ThreadedTools()
+    try:
+        run.send(None)
+        while run.effect is not None:
+            yield from _step(run, ports, tools)
+    except BaseException as cause:
+        end(run, ports, cause)
+        raise
+    if run.response is not None:
+        yield Done(run.response)
+
+
+def _step(run: Run[T], ports: Ports, tools: ThreadedTools) -> Events[T]:
+    outcome: Any = None
+    match run.effect:
+        case CallModel(request):
+            outcome = yield from _call(run, ports.provider, request)
+        case Emit(event):
+            yield event
+        case StartTools(runs):
+            tools.start(runs)
+        case AwaitTools(timeout):
+            outcome = tools.results(timeout)
+        case Wait(seconds):
+            time.sleep(seconds)
+        case None:
+            return
+        case effect:
+            try:
+                outcome = ports.perform(effect)
+            except AgentError as error:
+                run.throw(error)
+                return
+    run.send(outcome)
+
+
+def _call(
+    run: Run[T], provider: Provider, request: ModelRequest
+) -> Generator[StreamEvent[T], None, Answered | CallFailed]:
+    run.calling()
+    try:
+        with closing(_iterate(provider, request)) as items:
+            for item in items:
+                if isinstance(item, Answer):
+                    return Answered(item, run.calling_for)
+                run.heard(item)
+                yield item
+    except ProviderError as error:
+        return CallFailed(error, run.partial, run.calling_for)
+    return CallFailed(_silent(provider), run.partial, run.calling_for)
+
+
+def _iterate(provider: Provider, request: ModelRequest) -> Generator[Any, None, None]:
+    yield from provider.call(request)
+
+
+def _silent(provider: Provider) -> ProviderError:
+    return MalformedResponse(f"{provider.name} ended without an answer", provider=provider.name)
+
+
+def end(run: Run[Any], ports: Ports, cause: BaseException) -> None:
+    """Tell a turn that its caller is gone, and make the appends that it still wants."""
+    if not run.may_end():
+        return
+    try:
+        run.drop(reason_of(cause))
+        while run.effect is not None:
+            run.send(ports.perform(run.effect))  # pyright: ignore[reportArgumentType] - only appends
+    except TurnDropped:
+        pass
+    except AgentError as error:
+        log("turn.end_not_recorded", error=str(error))
+
+
+def reason_of(cause: BaseException) -> str:
+    """Why a turn was dropped, as the log says it."""
+    match cause:
+        case GeneratorExit():
+            return "stream dropped"
+        case asyncio.CancelledError():
+            return "cancelled"
+        case KeyboardInterrupt():
+            return "interrupted by the user"
+        case _:
+            return f"{type(cause).__name__}: {cause}"
+
+
+# Async
+
+
+async def drive_async(run: Run[T], ports: Ports) -> AsyncEvents[T]:
+    """Perform a turn from its beginning to its end without blocking the event loop."""
+    tools = AsyncTools()
+    try:
+        run.send(None)
+        while run.effect is not None:
+            async with aclosing(_step_async(run, ports, tools)) as events:
+                async for event in events:
+                    yield event
+    except BaseException as cause:
+        await tools.cancel()
+        await off_loop(ports, end, run, ports, cause)
+        raise
+    if run.response is not None:
+        yield Done(run.response)
+
+
+async def _step_async(run: Run[T], ports: Ports, tools: AsyncTools) -> AsyncEvents[T]:
+    outcome: Any = None
+    match run.effect:
+        case CallModel(request):
+            async with aclosing(_call_async(run, ports.provider, request)) as items:
+                async for item in items:
+                    if isinstance(item, Answered | CallFailed):
+                        outcome = item
+                    else:
+                        yield item
+        case Emit(event):
+            yield event
+        case StartTools(runs):
+            tools.start(runs)
+        case AwaitTools(timeout):
+            outcome = await tools.results(timeout)
+        case Wait(seconds):
+            await asyncio.sleep(seconds)
+        case None:
+            return
+        case effect:
+            try:
+                outcome = await off_loop(ports, ports.perform, effect)
+            except AgentError as error:
+                run.throw(error)
+                return
+    run.send(outcome)
+
+
+async def _call_async(
+    run: Run[Any], provider: Provider, request: ModelRequest
+) -> AsyncGenerator[Delta | Answered | CallFailed, None]:
+    run.calling()
+    outcome: Answered | CallFailed | None = None
+    try:
+        async with aclosing(_iterate_async(provider, request)) as items:
+            async for item in items:
+                if isinstance(item, Answer):
+                    outcome = Answered(item, run.calling_for)
+                    break
+                run.heard(item)
+                yield item
+    except ProviderError as error:
+        outcome = CallFailed(error, run.partial, run.calling_for)
+    yield outcome or CallFailed(_silent(provider), run.partial, run.calling_for)
+
+
+async def _iterate_async(
+    provider: Provider, request: ModelRequest
+) -> AsyncGenerator[Delta | Answer, None]:
+    items = provider.call_async(request)
+    try:
+        async for item in items:
+            yield item
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
+
+
+async def off_loop(
+    ports: Ports, function: Callable[Parameters, Outcome], *args: Parameters.args, **kw: Parameters.kwargs
+) -> Outcome:
+    """Call a function in a thread if it may block, and see it through even when cancelled.
+
+    A cancelled append may have landed: going on before that is known would leave the session
+    behind its log.
+    """
+    if not ports.blocking:
+        return function(*args, **kw)
+    call = functools.partial(function, *args, **kw)
+    future = asyncio.get_running_loop().run_in_executor(None, call)
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except BaseException:  # noqa: BLE001 - raised below, from the future
+            break
+    if cancelled is not None:
+        future.exception()
+        raise cancelled
+    return future.result()

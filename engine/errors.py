@@ -1,0 +1,164 @@
+"""The errors of the engine: configuration, providers, output, limits, sessions."""
+
+from __future__ import annotations
+
+from agent.eventstore.errors import AgentError
+
+
+class ConfigurationError(AgentError):
+    """An argument that cannot work: corrected by the developer, not by trying again."""
+
+
+class UnknownProvider(ConfigurationError):
+    """No provider of this name. ``known`` lists those that there are."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f"unknown provider {name!r}; known: {', '.join(known)} (or pass a Provider object)"
+        )
+        self.name = name
+        self.known = known
+
+
+class MissingAPIKey(ConfigurationError):
+    """The provider needs a key and none was given. ``variable`` is where it is looked for."""
+
+    def __init__(self, provider: str, variable: str) -> None:
+        super().__init__(f"{provider} needs a key: pass api_key=... or set {variable}")
+        self.provider = provider
+        self.variable = variable
+
+
+class InvalidTool(ConfigurationError):
+    """A tool whose name, signature or result cannot be put to a model."""
+
+
+class InvalidPrompt(ConfigurationError):
+    """A prompt that is neither text, nor a user's message, nor parts of one."""
+
+
+class InvalidSessionId(ConfigurationError):
+    """A session id that no store could keep: empty, too long, or with NUL or lone surrogates."""
+
+
+class HistoryExists(ConfigurationError):
+    """``messages=`` was given for a session that already has a history."""
+
+
+class ProviderError(AgentError):
+    """The model could not be asked, or did not answer.
+
+    ``status`` is the HTTP status, ``type`` and ``code`` are the provider's words for the error,
+    ``request_id`` is what its support asks for. ``retryable`` says whether the same call may
+    succeed later, ``retry_after`` (seconds) when, if the provider said so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        status: int | None = None,
+        type: str | None = None,  # noqa: A002 - the provider's word
+        code: str | None = None,
+        request_id: str | None = None,
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.status = status
+        self.type = type
+        self.code = code
+        self.request_id = request_id
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class ConnectionFailed(ProviderError):
+    """The provider could not be reached, or the connection broke."""
+
+
+class ProviderTimeout(ProviderError):
+    """The provider did not answer in time."""
+
+
+class BadRequest(ProviderError):
+    """The provider refused the request as it is; trying again will not help."""
+
+
+class AuthenticationFailed(ProviderError):
+    """The key is missing, wrong or not allowed to do this. Check key and base URL."""
+
+
+class ModelNotFound(ProviderError):
+    """No such model or address. Check ``model=`` and ``base_url=``."""
+
+
+class RateLimited(ProviderError):
+    """Too many requests for now."""
+
+
+class QuotaExceeded(ProviderError):
+    """The account's quota is used up; waiting will not help."""
+
+
+class ServerFailed(ProviderError):
+    """The provider failed."""
+
+
+class MalformedResponse(ProviderError):
+    """The answer is not what the protocol allows: cut, not JSON, of a wrong shape."""
+
+
+class OutputError(AgentError):
+    """The model gave no answer of the asked shape. ``text`` is its last, ``errors`` say why not."""
+
+    def __init__(self, message: str, *, text: str, errors: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.text = text
+        self.errors = errors
+
+
+class OutputRefused(OutputError):
+    """The model declined to answer."""
+
+
+class LimitExceeded(AgentError):
+    """A limit of the turn was reached. ``limit`` names the setting that raises it."""
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class SessionBusy(AgentError):
+    """Another turn of this session is being advanced. Wait for it, or fork the session."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"session {session_id!r} is in the middle of a turn; wait for it, or fork the session"
+        )
+        self.session_id = session_id
+
+
+class TurnOpen(AgentError):
+    """The history cannot be changed while a turn is open. ``started`` is the turn's version."""
+
+    def __init__(self, session_id: str, started: int) -> None:
+        super().__init__(
+            f"session {session_id!r} has an open turn (version {started}); "
+            "finish it, or start a new one"
+        )
+        self.session_id = session_id
+        self.started = started
+
+
+class StreamAbandoned(AgentError):
+    """A later turn of the session took over while nobody was reading this stream."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"a later turn of session {session_id!r} ended this stream; its partial text is in the log"
+        )
+        self.session_id = session_id

@@ -1,0 +1,160 @@
+"""Running tools: in threads for a sync turn, in tasks and threads for an async one.
+
+A thread cannot be cancelled. When a tool exceeds its time, or its turn ends, its late result is
+discarded: the log then shows an intent without a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from agent.engine.effects import ToolOutcome
+from agent.engine.tools import ToolRun, error_content
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.eventstore.messages import ResultContent
+
+
+_CANCEL_GRACE = 1.0
+"""Seconds that a cancelled async tool may take to clean up."""
+
+
+class _Timer:
+    """Measures a tool and shapes its outcome."""
+
+    def __init__(self, run: ToolRun) -> None:
+        self.run = run
+        self._since = time.monotonic()
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the tool has taken too long."""
+        timeout = self.run.tool.timeout
+        return None if timeout is None else timeout - (time.monotonic() - self._since)
+
+    def outcome(self, content: tuple[ResultContent, ...], *, is_error: bool) -> ToolOutcome:
+        elapsed = time.monotonic() - self._since
+        return ToolOutcome(self.run.context.call_id, content, is_error, elapsed)
+
+    def failed(self, error: BaseException) -> ToolOutcome:
+        return self.outcome(error_content(error), is_error=True)
+
+    def timed_out(self) -> ToolOutcome:
+        words = f"no result after {self.run.tool.timeout} s; it may still be running"
+        return self.failed(TimeoutError(words))
+
+    def execute(self) -> ToolOutcome:
+        """Run the tool in this thread; what it raises becomes its result."""
+        try:
+            return self.outcome(self.run.execute(), is_error=False)
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises is told to the model
+            return self.failed(error)
+
+    async def execute_async(self) -> ToolOutcome:
+        """Run the tool on this loop; what it raises becomes its result."""
+        try:
+            return self.outcome(await self.run.execute_async(), is_error=False)
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises is told to the model
+            return self.failed(error)
+
+
+def _in_thread(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
+    """Run a tool in a thread that does not keep the interpreter from exiting."""
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        report(context.run(timer.execute))
+
+    name = f"tool {timer.run.tool.name}"
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
+class ThreadedTools:
+    """The tools of a sync turn. Each runs in a thread of its own, with the caller's context."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, _Timer] = {}
+        self._done: queue.SimpleQueue[ToolOutcome] = queue.SimpleQueue()
+
+    def start(self, runs: Sequence[ToolRun]) -> None:
+        """Start these together."""
+        for run in runs:
+            timer = self._running[run.context.call_id] = _Timer(run)
+            _in_thread(timer, self._done.put)
+
+    def results(self, timeout: float | None) -> list[ToolOutcome]:
+        """Every result known by now, at least one; none if ``timeout`` seconds pass first."""
+        lefts = [left for timer in self._running.values() if (left := timer.left) is not None]
+        wait = min([*lefts, *([] if timeout is None else [timeout])], default=None)
+        found: list[ToolOutcome] = []
+        try:
+            found.append(self._done.get(timeout=None if wait is None else max(wait, 0)))
+            while True:
+                found.append(self._done.get_nowait())
+        except queue.Empty:
+            pass
+        known = [o for o in found if self._running.pop(o.call_id, None)]
+        return known + self._expired()
+
+    def _expired(self) -> list[ToolOutcome]:
+        late = [t for t in self._running.values() if t.left is not None and t.left <= 0]
+        for timer in late:
+            del self._running[timer.run.context.call_id]
+        return [timer.timed_out() for timer in late]
+
+
+class AsyncTools:
+    """The tools of an async turn: async ones as tasks on the loop, the others in threads."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[ToolOutcome]] = set()
+
+    def start(self, runs: Sequence[ToolRun]) -> None:
+        """Start these together."""
+        self._tasks |= {asyncio.ensure_future(_bounded(_Timer(run))) for run in runs}
+
+    async def results(self, timeout: float | None) -> list[ToolOutcome]:
+        """Every result known by now, at least one; none if ``timeout`` seconds pass first."""
+        done, self._tasks = await asyncio.wait(
+            self._tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        return [task.result() for task in done]
+
+    async def cancel(self) -> None:
+        """Cancel what still runs; a tool in a thread goes on, unheard."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CANCEL_GRACE)
+
+
+async def _bounded(timer: _Timer) -> ToolOutcome:
+    work = timer.execute_async() if timer.run.tool.is_async else _threaded(timer)
+    try:
+        return await asyncio.wait_for(work, timer.run.tool.timeout)
+    except TimeoutError:
+        return timer.timed_out()
+
+
+async def _threaded(timer: _Timer) -> ToolOutcome:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[ToolOutcome] = loop.create_future()
+
+    def settle(outcome: ToolOutcome) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    def report(outcome: ToolOutcome) -> None:
+        # The loop may be gone by the time that a late result arrives.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, outcome)
+
+    _in_thread(timer, report)
+    return await future

@@ -1,0 +1,86 @@
+"""The events of a turn before and after they are durable.
+
+Recording an event folds it at once into an "as if" state, from which the next request is built.
+The session adopts that state only when the log has acknowledged the events.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.engine.effects import Append, Effect, Emit
+from agent.eventstore.record import record
+from agent.projections import session as projection
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
+
+    from agent.engine.sources import Sources
+    from agent.engine.stream import StreamEvent
+    from agent.eventstore.events import Event
+    from agent.eventstore.record import Recorded
+    from agent.projections.session import SessionState
+
+
+class Journal:
+    """One stream's state, ``committed`` and as if what is recorded were durable too."""
+
+    def __init__(self, stream: str, committed: SessionState, sources: Sources) -> None:
+        self.stream = stream
+        self.committed = committed
+        self.state = committed
+        self._sources = sources
+        self._opening = 0
+        self._opened = committed
+        self._pending: list[Recorded] = []
+        self._announced: list[StreamEvent[Any]] = []
+
+    @property
+    def pending(self) -> tuple[Recorded, ...]:
+        """Recorded, but not durable yet."""
+        return tuple(self._pending)
+
+    def record(self, event: Event, announce: StreamEvent[Any] | None = None) -> Recorded:
+        """Record an event; what is announced goes to the caller once the event is durable."""
+        (fact,) = record([self._sources.prepare(event)], stream=self.stream, after=self.state.head)
+        self.state = projection.evolve(self.state, fact)
+        self._pending.append(fact)
+        if announce is not None:
+            self._announced.append(announce)
+        return fact
+
+    def commit(self) -> Generator[Effect, Any, None]:
+        """Make everything recorded durable, then announce it."""
+        if self._pending:
+            yield Append(self.pending, self.state)
+        announced, self._announced = self._announced, []
+        for event in announced:
+            yield Emit(event)
+
+    def settle(self, append: Append) -> None:
+        """The log has acknowledged an append."""
+        self.committed = append.state
+        del self._pending[: len(append.events)]
+        self._opening = max(0, self._opening - len(append.events))
+
+    def keep(self) -> None:
+        """What is recorded by now survives :meth:`forget`: it opens the stream, or configures it."""
+        self._opening = len(self._pending)
+        self._opened = self.state
+
+    @property
+    def opening(self) -> tuple[Recorded, ...]:
+        """What was kept and is not durable yet."""
+        return tuple(self._pending[: self._opening])
+
+    @property
+    def shown(self) -> SessionState:
+        """The state that the session shows: committed, with the opening as if it were."""
+        return self._opened if self._opening else self.committed
+
+    def forget(self) -> None:
+        """Drop what is not durable, except for what was to be kept."""
+        self._pending = self._pending[: self._opening]
+        self.state = self.shown
+        self._announced.clear()

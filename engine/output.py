@@ -1,0 +1,94 @@
+"""Structured output: a shape asked of the model, and its answer checked against it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from agent.engine.errors import ConfigurationError
+from agent.eventstore.messages import Message
+from agent.eventstore.rawjson import to_raw
+from agent.eventstore.values import OutputSchema
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+_WRAPPED = "result"
+
+
+class OutputRejection(Exception):  # noqa: N818 - caught inside the turn, never seen by a caller
+    """The answer does not fit; ``errors`` are short sentences."""
+
+    def __init__(self, errors: tuple[str, ...]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = errors
+
+
+class Output(Generic[T]):
+    """A shape: a pydantic model, a dataclass, a TypedDict, or any type that pydantic knows.
+
+    Providers want an object at the root; every other type is asked for inside of one.
+    """
+
+    def __init__(self, shape: type[T] | TypeAdapter[T]) -> None:
+        from pydantic import PydanticUserError, TypeAdapter  # noqa: PLC0415 - only for json()
+        from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415
+
+        try:
+            self._adapter = cast(
+                "TypeAdapter[T]", shape if isinstance(shape, TypeAdapter) else TypeAdapter(shape)
+            )
+            schema = self._adapter.json_schema()
+        except (PydanticUserError, PydanticInvalidForJsonSchema) as error:
+            raise ConfigurationError(f"schema={shape!r} has no JSON Schema: {error}") from error
+        self._wrapped = schema.get("type") != "object" and "$ref" not in schema
+        name = getattr(shape, "__name__", "output")
+        self.schema = OutputSchema(_safe(name), to_raw(self._root(schema), of=f"schema {name}"))
+
+    def _root(self, schema: dict[str, Any]) -> dict[str, Any]:
+        if not self._wrapped:
+            return schema
+        definitions = schema.pop("$defs", None)
+        root = {"type": "object", "properties": {_WRAPPED: schema}, "required": [_WRAPPED]}
+        return {**root, "$defs": definitions} if definitions else root
+
+    def parse(self, text: str) -> T:
+        """The validated value of an answer. Raises :class:`OutputRejection`."""
+        from pydantic import ValidationError  # noqa: PLC0415 - loaded with the shape
+        from pydantic_core import from_json  # noqa: PLC0415
+
+        try:
+            if not self._wrapped:
+                return self._adapter.validate_json(text)
+            root = from_json(text)
+            if not isinstance(root, dict) or _WRAPPED not in root:
+                raise OutputRejection((f"the answer is no object with {_WRAPPED!r}",))
+            return self._adapter.validate_python(root[_WRAPPED])
+        except ValidationError as error:
+            raise OutputRejection(sentences(error)) from error
+        except ValueError as error:
+            raise OutputRejection((f"invalid JSON: {error}",)) from error
+
+
+def sentences(error: ValidationError) -> tuple[str, ...]:
+    """What pydantic found, a short sentence each, without the values."""
+    return tuple(
+        f"{'.'.join(str(step) for step in item['loc']) or 'value'}: {item['msg']}"
+        for item in error.errors(include_url=False, include_input=False)
+    )
+
+
+def _safe(name: str) -> str:
+    """A name that providers accept for a schema."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)
+    return kept[:64] or "output"
+
+
+def feedback(errors: tuple[str, ...]) -> Message:
+    """What the model is told when its answer does not fit."""
+    listed = "\n".join(f"- {error}" for error in errors)
+    return Message.user(
+        f"The answer does not match the required JSON schema:\n{listed}\n"
+        "Answer again with JSON that matches it, and nothing else."
+    )

@@ -1,0 +1,197 @@
+"""Conversations to the body of a Chat Completions request.
+
+``messages`` comes first and everything that varies from turn to turn after it, so that the bytes
+of the history never change.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agent.engine.errors import ConfigurationError
+from agent.engine.provider import Frame
+from agent.engine.providers.strict_schema import strict_schema
+from agent.eventstore.messages import (
+    Blob,
+    FilePart,
+    ImagePart,
+    Link,
+    Message,
+    Part,
+    ResultContent,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from agent.eventstore.rawjson import from_raw
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agent.engine.provider import Prompt
+    from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
+
+_encode = msgspec.json.encode
+
+
+class Dialect(msgspec.Struct, frozen=True):
+    """How a server wants what the protocol leaves open. ``encoder`` is recorded with requests."""
+
+    encoder: str
+    max_tokens: str
+
+
+OFFICIAL = Dialect("chat_completions/1", "max_completion_tokens")
+COMPATIBLE = Dialect("chat_completions/1+max_tokens", "max_tokens")
+"""Servers other than OpenAI's know the older name of the limit; some know only that one."""
+
+
+def encode_message(message: Message, attachments: Mapping[str, bytes]) -> Sequence[bytes]:
+    """A message as items of ``messages``."""
+    match message.role:
+        case "user":
+            content = _content(message.parts, attachments)
+            return [_encode({"role": "user", "content": content})]
+        case "assistant":
+            return [_encode(_assistant(message))]
+        case "tool":
+            return _tool(message.tool_results, attachments)
+
+
+def _content(parts: Sequence[Part], attachments: Mapping[str, bytes]) -> str | list[Any]:
+    if all(isinstance(part, TextPart) for part in parts):
+        return "".join(part.text for part in parts if isinstance(part, TextPart))
+    return [item for part in parts if (item := _content_item(part, attachments))]
+
+
+def _content_item(part: Part, attachments: Mapping[str, bytes]) -> dict[str, Any] | None:
+    match part:
+        case TextPart(text=text):
+            return {"type": "text", "text": text}
+        case ImagePart(source=source, media_type=media_type):
+            url = _url(source, media_type or "image/png", attachments)
+            return {"type": "image_url", "image_url": {"url": url}}
+        case FilePart(source=Blob() as source, media_type=media_type, name=name):
+            data = _url(source, media_type, attachments)
+            file = {"filename": name or "file", "file_data": data}
+            return {"type": "file", "file": file}
+        case FilePart(source=Link(url=url)):
+            raise ConfigurationError(f"Chat Completions takes no linked file: {url}; send its bytes")
+        case _:
+            return None
+
+
+def _url(source: Blob | Link, media_type: str, attachments: Mapping[str, bytes]) -> str:
+    if isinstance(source, Link):
+        return source.url
+    data = base64.b64encode(attachments[source.digest]).decode()
+    return f"data:{media_type};base64,{data}"
+
+
+def _assistant(message: Message) -> dict[str, Any]:
+    calls = [_call(part) for part in message.tool_calls]
+    text, refusal = message.text, message.refusal
+    absent = not text and (calls or refusal is not None)
+    encoded: dict[str, Any] = {"role": "assistant", "content": None if absent else text}
+    if refusal is not None:
+        encoded["refusal"] = refusal
+    if calls:
+        encoded["tool_calls"] = calls
+    return encoded
+
+
+def _call(part: ToolCallPart) -> dict[str, Any]:
+    function = {"name": part.name, "arguments": part.arguments}
+    return {"id": part.call_id, "type": "function", "function": function}
+
+
+def _tool(results: Sequence[ToolResultPart], attachments: Mapping[str, bytes]) -> Sequence[bytes]:
+    """One item a result. A result takes only text: images follow in a user message."""
+    items = [_encode(_result(result)) for result in results]
+    shown: list[ResultContent] = []
+    for result in results:
+        seen = [part for part in result.content if isinstance(part, ImagePart | FilePart)]
+        if seen:
+            shown += [TextPart(f"Returned by tool call {result.call_id}:"), *seen]
+    if shown:
+        items.append(_encode({"role": "user", "content": _content(shown, attachments)}))
+    return items
+
+
+def _result(result: ToolResultPart) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
+
+
+def encode_frame(prompt: Prompt, dialect: Dialect) -> Frame:
+    """What stands around the messages; keys in a fixed order."""
+    leading: tuple[bytes, ...] = ()
+    if prompt.system:
+        leading = (_encode({"role": "system", "content": prompt.system}),)
+    fields: dict[str, Any] = {"model": prompt.model}
+    if prompt.tools:
+        fields["tools"] = [_tool_definition(tool) for tool in prompt.tools]
+        fields |= _tool_settings(prompt.settings)
+    if prompt.output is not None:
+        fields["response_format"] = _response_format(prompt.output)
+    fields |= _settings(prompt.settings, dialect)
+    if prompt.stream:
+        fields |= {"stream": True, "stream_options": {"include_usage": True}}
+    fields |= _extra(prompt.settings)
+    return Frame(b'{"messages":[', leading, b"]," + _encode(fields)[1:])
+
+
+def _tool_definition(tool: ToolDefinition) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }
+    return {"type": "function", "function": function}
+
+
+def _tool_settings(settings: Settings) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    match settings.tool_choice:
+        case None:
+            pass
+        case "auto" | "none" | "required":
+            fields["tool_choice"] = settings.tool_choice
+        case name:
+            fields["tool_choice"] = {"type": "function", "function": {"name": name}}
+    if settings.parallel_tool_calls is not None:
+        fields["parallel_tool_calls"] = settings.parallel_tool_calls
+    return fields
+
+
+def _settings(settings: Settings, dialect: Dialect) -> dict[str, Any]:
+    fields = {
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        dialect.max_tokens: settings.max_tokens,
+        "stop": settings.stop,
+        "seed": settings.seed,
+        "presence_penalty": settings.presence_penalty,
+        "frequency_penalty": settings.frequency_penalty,
+        "reasoning_effort": settings.reasoning_effort,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _extra(settings: Settings) -> dict[str, Any]:
+    extra: dict[str, Any] = from_raw(settings.extra)
+    if "messages" in extra:
+        raise ConfigurationError("extra cannot replace the messages of a session")
+    return extra
+
+
+def _response_format(output: OutputSchema) -> dict[str, Any]:
+    schema = from_raw(output.schema)
+    strict = strict_schema(schema)
+    named: dict[str, Any] = {"name": output.name, "schema": strict or schema}
+    if strict is not None:
+        named["strict"] = True
+    return {"type": "json_schema", "json_schema": named}
+

@@ -1,0 +1,92 @@
+"""A turn in motion: its generator, the effect that it waits for, and who is advancing it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from agent.engine.effects import Effect, TurnDropped
+from agent.engine.provider import ReasoningDelta, TextDelta
+from agent.eventstore.messages import Message, Part, ReasoningPart, TextPart
+
+if TYPE_CHECKING:
+    from agent.engine.provider import Delta
+    from agent.engine.stream import Response
+
+T = TypeVar("T")
+
+
+class Run(Generic[T]):
+    """One turn between its driver and whoever may have to end it.
+
+    ``effect`` is what the turn waits for, None once it is over. The ``baton`` is held by whoever
+    is advancing the turn, for as long as that takes.
+    """
+
+    def __init__(self, program: Generator[Effect, Any, Response[T]]) -> None:
+        self._program = program
+        self.effect: Effect | None = None
+        self.response: Response[T] | None = None
+        self.started = False
+        self.superseded = False
+        self.baton = threading.Lock()
+        self._ending = threading.Lock()
+        self._deltas: list[Delta] = []
+        self._calling_since: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the turn has ended."""
+        return self.started and self.effect is None
+
+    def send(self, outcome: Any) -> None:
+        """Answer the effect and take the next."""
+        self.started = True
+        try:
+            self.effect = self._program.send(outcome)
+        except StopIteration as stop:
+            self.effect, self.response = None, stop.value
+        except BaseException:
+            self.effect = None
+            raise
+
+    def throw(self, error: BaseException) -> None:
+        """Answer the effect with an error and take the next."""
+        try:
+            self.effect = self._program.throw(error)
+        except BaseException:
+            self.effect = None
+            raise
+
+    def may_end(self) -> bool:
+        """Whether it is the caller who has to end the turn: True once, while it is open."""
+        return self.started and not self.over and self._ending.acquire(blocking=False)
+
+    def drop(self, reason: str) -> None:
+        """Tell the turn that its caller is gone; it may have appends to make."""
+        self.throw(TurnDropped(reason, self.partial, self.calling_for))
+
+    def calling(self) -> None:
+        """A model call begins."""
+        self._deltas = []
+        self._calling_since = time.monotonic()
+
+    def heard(self, delta: Delta) -> None:
+        """A piece of the answer has arrived."""
+        self._deltas.append(delta)
+
+    @property
+    def calling_for(self) -> float:
+        """Seconds since the model was called."""
+        return time.monotonic() - self._calling_since if self._calling_since else 0.0
+
+    @property
+    def partial(self) -> Message | None:
+        """What has arrived of the answer, None if nothing has."""
+        reasoning = "".join(d.text for d in self._deltas if isinstance(d, ReasoningDelta))
+        text = "".join(d.text for d in self._deltas if isinstance(d, TextDelta))
+        parts: list[Part] = [ReasoningPart(reasoning)] if reasoning else []
+        parts += [TextPart(text)] if text else []
+        return Message("assistant", tuple(parts)) if parts else None

@@ -1,0 +1,252 @@
+"""The session: a conversation as its user holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agent.engine.errors import InvalidPrompt
+from agent.engine.output import Output
+from agent.engine.settings import TurnOptions, settings_of
+from agent.engine.streams import AsyncStream, Stream
+from agent.engine.turn import Ask
+from agent.eventstore.events import HistoryCleared, MessageAdded
+from agent.eventstore.export import export_events
+from agent.eventstore.messages import Message, Part
+from agent.eventstore.values import metadata_dict
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from pydantic import TypeAdapter
+
+    from agent.engine.agent import Agent
+    from agent.engine.handle import Handle
+    from agent.engine.stream import Response
+    from agent.eventstore.record import Recorded
+    from agent.projections.session import SessionState
+    from agent.projections.usage import SessionUsage
+
+T = TypeVar("T")
+Prompted = str | Message | Sequence[Part]
+
+
+class View:
+    """A session at one version: read-only, and cheap to keep."""
+
+    def __init__(self, state: SessionState) -> None:
+        self._state = state
+
+    @property
+    def version(self) -> int:
+        """How many events the session has, inherited ones included; 0 before its first turn."""
+        return self._state.version
+
+    @property
+    def messages(self) -> list[Message]:
+        """The history, a fresh list. An open turn is no part of it."""
+        return self._state.conversation.messages
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt."""
+        return self._state.conversation.system
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        """The application's own data about the session, a fresh dictionary."""
+        return metadata_dict(self._state.conversation.metadata)
+
+    @property
+    def usage(self) -> SessionUsage:
+        """Tokens spent, own and inherited apart."""
+        return self._state.usage
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the session that this one was forked from."""
+        return self._state.lineage.parent
+
+
+class Session:
+    """A conversation with a model, kept as a log of events.
+
+    Made by :meth:`Agent.session <agent.Agent.session>`. What runs a turn appends every message,
+    model call and tool call to the log as it happens; what reads only looks.
+    """
+
+    def __init__(self, agent: Agent, handle: Handle) -> None:
+        self._agent = agent
+        self._handle = handle
+
+    def __repr__(self) -> str:
+        return f"<Session {self.session_id!r}>"
+
+    # What it shows
+
+    @property
+    def session_id(self) -> str:
+        """The id under which the session was made or opened."""
+        return self._handle.binding.key
+
+    @property
+    def version(self) -> int:
+        """How many events are in the log, inherited ones included; 0 before the first write."""
+        return self._handle.journal.committed.version
+
+    @property
+    def messages(self) -> list[Message]:
+        """The history, a fresh list. An open turn is no part of it."""
+        return View(self._handle.state).messages
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt."""
+        return View(self._handle.state).system
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        """The application's own data about the session, a fresh dictionary."""
+        return View(self._handle.state).metadata
+
+    @property
+    def usage(self) -> SessionUsage:
+        """Tokens spent, own and inherited apart."""
+        return View(self._handle.state).usage
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the session that this one was forked from."""
+        return View(self._handle.state).parent
+
+    def at(self, version: int) -> View:
+        """The session as it was after its first ``version`` events."""
+        return View(self._handle.state_at(version))
+
+    def events(self) -> Iterator[Recorded]:
+        """Every event, inherited ones first."""
+        return self._handle.events()
+
+    # Turns
+
+    def run(self, prompt: Prompted, **options: Unpack[TurnOptions]) -> Response[None]:
+        """Take one turn and return the response.
+
+        ``prompt`` is text, a user's message, or its parts. Raises :class:`AgentError`; the
+        history is then as before.
+        """
+        return Stream(self._handle, self._ask(prompt, options)).finish()
+
+    async def run_async(self, prompt: Prompted, **options: Unpack[TurnOptions]) -> Response[None]:
+        """As :meth:`run`, without blocking the event loop."""
+        return await AsyncStream(self._handle, self._ask(prompt, options)).finish()
+
+    def stream(self, prompt: Prompted, **options: Unpack[TurnOptions]) -> Stream[None]:
+        """Take one turn and hand out its events as they happen; the last is ``done``.
+
+        The history is updated when the stream completes.
+        """
+        return Stream(self._handle, self._ask(prompt, options, stream=True))
+
+    async def stream_async(
+        self, prompt: Prompted, **options: Unpack[TurnOptions]
+    ) -> AsyncStream[None]:
+        """As :meth:`stream`: ``async for event in await session.stream_async(...)``."""
+        return AsyncStream(self._handle, self._ask(prompt, options, stream=True))
+
+    def json(
+        self, prompt: Prompted, schema: type[T] | TypeAdapter[T], **options: Unpack[TurnOptions]
+    ) -> Response[T]:
+        """Take one turn whose answer has a shape; ``response.output`` is the validated value.
+
+        ``schema`` is a pydantic model or any type that pydantic can describe. Raises
+        :class:`OutputError` when the model gives no answer that fits.
+        """
+        return Stream(self._handle, self._ask_shaped(prompt, schema, options)).finish()
+
+    async def json_async(
+        self, prompt: Prompted, schema: type[T] | TypeAdapter[T], **options: Unpack[TurnOptions]
+    ) -> Response[T]:
+        """As :meth:`json`, without blocking the event loop."""
+        ask = self._ask_shaped(prompt, schema, options)
+        return await AsyncStream(self._handle, ask).finish()
+
+    def _ask(self, prompt: Prompted, options: TurnOptions, *, stream: bool = False) -> Ask[None]:
+        chosen: TurnOptions = {**self._agent.options, **options}
+        model = chosen.get("model") or self._agent.model
+        return Ask(_input(prompt), model, settings_of(chosen), stream)
+
+    def _ask_shaped(
+        self, prompt: Prompted, schema: type[T] | TypeAdapter[T], options: TurnOptions
+    ) -> Ask[T]:
+        ask = self._ask(prompt, options)
+        return Ask(ask.input, ask.model, ask.settings, ask.stream, Output(schema))
+
+    # History
+
+    def add_message(self, message: Message) -> None:
+        """Append a message to the history by hand.
+
+        Raises :class:`ConflictError` when others have moved the session on, :class:`TurnOpen`
+        while a turn is open.
+        """
+        if not isinstance(message, Message):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise InvalidPrompt(f"a message is made by Message.user(...), not {message!r}")
+        self._handle.change(MessageAdded(message=message))
+
+    def clear(self) -> None:
+        """Start over with an empty history. The system prompt stays, the log keeps everything.
+
+        Raises as :meth:`add_message`.
+        """
+        self._handle.change(HistoryCleared())
+
+    def refresh(self) -> None:
+        """Show what other writers have appended since. The start of a turn does so by itself."""
+        self._handle.refresh()
+
+    def fork(self, session_id: str | None = None, at: int | None = None) -> Session:
+        """Branch off a new session that shares this one's first ``at`` events.
+
+        By default it shares everything up to the last completed turn. Costs the same at any
+        length, and outlives this session's ``clear`` and deletion. Raises :class:`ConflictError`
+        when the id is taken, :class:`UnknownStream` for a version that does not exist.
+        """
+        key = self._agent.new_key(session_id)
+        return Session(self._agent, self._handle.fork(key, at))
+
+    # Serialization
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole session, JSON-safe and verifiable: the event stream itself."""
+        return export_events(list(self.events()), self._handle.log)
+
+    @classmethod
+    def from_dict(
+        cls, data: Mapping[str, Any], agent: Agent, session_id: str | None = None
+    ) -> Session:
+        """A session from :meth:`to_dict`, independent of the one that it came from.
+
+        With an agent that has a store, it is imported there: a missing tail is appended,
+        :class:`ConflictError` is raised when the stored session is ahead or different. Under a new
+        ``session_id`` it becomes a fork of its own. Raises :class:`InvalidExport`.
+        """
+        return cls(agent, agent.adopt(data, session_id))
+
+
+def _input(prompt: Prompted) -> Message:
+    """A user's message. Raises :class:`InvalidPrompt`."""
+    match prompt:
+        case str():
+            return Message.user(prompt)
+        case Message(role="user"):
+            return prompt
+        case Message(role=role):
+            raise InvalidPrompt(f"a turn begins with a user's message, not one of role {role!r}")
+        case _:
+            pass
+    if isinstance(prompt, Sequence) and prompt and all(isinstance(p, Part) for p in prompt):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        return Message.user(*prompt)
+    raise InvalidPrompt(
+        f"a prompt is text, a user's Message, or a list of parts, not a {type(prompt).__name__}"
+    )

@@ -1,0 +1,93 @@
+"""The settings of a turn, as keyword arguments and as recorded values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import msgspec
+
+from agent.engine.errors import ConfigurationError
+from agent.eventstore.rawjson import EMPTY_OBJECT, to_raw
+from agent.eventstore.values import Settings
+
+
+class TurnOptions(TypedDict, total=False):
+    """Keyword arguments of ``run``, ``stream``, ``json`` and their async forms.
+
+    ``model`` names another model for this turn. ``extra`` goes into the request as it is, for what
+    a provider knows and this library does not.
+    """
+
+    model: str
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: str | Sequence[str]
+    seed: int
+    presence_penalty: float
+    frequency_penalty: float
+    reasoning_effort: str
+    tool_choice: str
+    parallel_tool_calls: bool
+    extra: Mapping[str, Any]
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "max_tokens": int,
+    "seed": int,
+    "presence_penalty": (int, float),
+    "frequency_penalty": (int, float),
+    "reasoning_effort": str,
+    "tool_choice": str,
+    "parallel_tool_calls": bool,
+    "model": str,
+}
+
+
+def settings_of(options: TurnOptions) -> Settings:
+    """Checked settings. Raises :class:`ConfigurationError` for what no provider could take."""
+    unknown = options.keys() - TurnOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(
+            f"unknown settings: {', '.join(sorted(unknown))}; pass what only the provider knows "
+            "in extra={...}"
+        )
+    for name, kinds in _KINDS.items():
+        value = options.get(name)
+        if value is not None:
+            _check(name, value, kinds)
+    stop = options.get("stop")
+    extra = options.get("extra")
+    fields = {name: options.get(name) for name in _KINDS if name != "model"}
+    return Settings(
+        **fields,  # pyright: ignore[reportArgumentType] - checked above
+        stop=(stop,) if isinstance(stop, str) else tuple(stop) if stop is not None else None,
+        extra=to_raw(dict(extra), of="extra") if extra else EMPTY_OBJECT,
+    )
+
+
+def _check(name: str, value: object, kinds: type | tuple[type, ...]) -> None:
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+        raise ConfigurationError(f"{name} cannot be {value!r}, a {type(value).__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigurationError(f"{name} cannot be {value}")
+    if name == "max_tokens" and isinstance(value, int) and value < 1:
+        raise ConfigurationError(f"max_tokens must be at least 1, not {value}")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a turn may use.
+
+    ``max_steps`` model answers, ``max_retries`` further attempts for a failed model call,
+    ``max_output_retries`` further answers when structured output does not fit, ``deadline``
+    seconds for the whole turn.
+    """
+
+    max_steps: int = 32
+    max_retries: int = 2
+    max_output_retries: int = 2
+    deadline: float | None = None

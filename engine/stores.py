@@ -1,0 +1,195 @@
+"""Session stores: where sessions are kept under keys, whole or event by event."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import msgspec
+
+from agent.engine.errors import InvalidSessionId
+from agent.engine.sources import Sources
+from agent.eventstore.backends.memory import MemoryLog
+from agent.eventstore.backends.sqlite import SQLiteLog
+from agent.eventstore.core import IDENTITY_TYPES
+from agent.eventstore.errors import CorruptLog, InvalidExport
+from agent.eventstore.events import MetadataChanged, SessionDeleted, SessionStarted
+from agent.eventstore.export import (
+    Export,
+    export_events,
+    import_events,
+    parse_export,
+    session_id_of,
+)
+from agent.eventstore.values import metadata_dict
+from agent.projections import session as projection
+from agent.projections.fold import replay
+from agent.projections.session import SessionState
+
+if TYPE_CHECKING:
+    import os
+
+    from agent.eventstore.log import EventLog, StreamInfo
+
+_LONGEST_KEY = 1000
+
+
+class SessionInfo(msgspec.Struct, frozen=True):
+    """A session as a listing shows it. ``title`` is ``metadata["title"]``, if there is one."""
+
+    key: str
+    session_id: str
+    version: int
+    created: datetime
+    updated: datetime
+    title: str | None
+    metadata: dict[str, object]
+
+
+class SessionStore(ABC):
+    """Keeps whole sessions under keys. Subclass it to keep them anywhere.
+
+    ``data`` is what ``session.to_dict()`` gives: JSON-safe. As ``Agent(store=...)`` a store of
+    one's own is handed the whole session after every turn, the last writer wins, and a turn that
+    dies in its middle is not kept; the stores of this library append event by event instead.
+    """
+
+    @abstractmethod
+    def save(self, session_id: str, data: dict[str, Any]) -> None:
+        """Keep a session under a key."""
+
+    @abstractmethod
+    def load(self, session_id: str) -> dict[str, Any] | None:
+        """The session kept under a key, None if there is none."""
+
+    @abstractmethod
+    def delete(self, session_id: str) -> bool:
+        """Forget a session; False if there was none."""
+
+    @abstractmethod
+    def list_sessions(self) -> list[str]:
+        """All keys."""
+
+
+class LogStore(SessionStore):
+    """A store over an event log: what is saved is checked whole, and nothing is overwritten."""
+
+    def __init__(self, log: EventLog) -> None:
+        self.log = log
+        self._sources = Sources()
+
+    def save(self, session_id: str, data: Mapping[str, Any]) -> None:
+        """Keep a session under a key, which need not be the session's own id.
+
+        Appends what is missing when the key holds an earlier state of the same session. Raises
+        :class:`ConflictError` when it holds a later or another one, :class:`InvalidExport` for
+        data that is not whole.
+        """
+        import_events(self.log, checked_key(session_id), checked_export(data))
+
+    def load(self, session_id: str) -> dict[str, Any] | None:
+        recorded = list(self.log.read(session_id))
+        return export_events(recorded, self.log) if recorded else None
+
+    def delete(self, session_id: str) -> bool:
+        """Forget a session; forks of it live on. False if there was none."""
+        return self.log.delete(session_id, self._sources.prepare(SessionDeleted()))
+
+    def list_sessions(self) -> list[str]:
+        return [info.stream for info in self.log.streams()]
+
+    def sessions(self) -> Iterator[SessionInfo]:
+        """What there is, without loading it."""
+        for info in self.log.streams():
+            yield self._info(info)
+
+    def _info(self, info: StreamInfo) -> SessionInfo:
+        identity = list(self.log.read(info.stream, types=IDENTITY_TYPES))
+        metadata: dict[str, object] = {}
+        for fact in identity:
+            match fact.event:
+                case SessionStarted(metadata=raw) | MetadataChanged(metadata=raw):
+                    metadata = metadata_dict(raw)
+                case _:
+                    pass
+        title = metadata.get("title")
+        return SessionInfo(
+            info.stream,
+            session_id_of(identity),
+            info.head.version,
+            _time(info.created_at),
+            _time(info.updated_at),
+            title if isinstance(title, str) else None,
+            metadata,
+        )
+
+    def close(self) -> None:
+        """Release the log."""
+        self.log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class MemoryStore(LogStore):
+    """Sessions that end with the process."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryLog())
+
+
+class SQLiteStore(LogStore):
+    """Sessions in one SQLite file, made when first used.
+
+    With ``durability="fsync"`` what was acknowledged survives power loss; ``"os"`` gives that up
+    for speed. ``busy_timeout`` is in seconds.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Literal["fsync", "os"] = "fsync",
+        busy_timeout: float = 30.0,
+    ) -> None:
+        super().__init__(SQLiteLog(path, durability=durability, busy_timeout=busy_timeout))
+
+
+def checked_key(key: str) -> str:
+    """A key that every store can keep. Raises :class:`InvalidSessionId`."""
+    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        raise InvalidSessionId(f"a session id is text, not a {type(key).__name__}")
+    if not key or key.isspace():
+        raise InvalidSessionId("a session id cannot be empty")
+    if len(key) > _LONGEST_KEY:
+        raise InvalidSessionId(f"a session id has at most {_LONGEST_KEY} characters")
+    if "\0" in key or not _is_unicode(key):
+        raise InvalidSessionId(f"a session id cannot hold NUL or lone surrogates: {key!r}")
+    return key
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def checked_export(data: Mapping[str, Any]) -> Export:
+    """An export that is whole and makes sense as a session. Raises :class:`InvalidExport`."""
+    export = parse_export(data)
+    try:
+        replay(projection.evolve, export.recorded, SessionState())
+    except CorruptLog as error:
+        raise InvalidExport(error.reason, version=error.version) from error
+    return export
+
+
+def _time(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)

@@ -1,0 +1,60 @@
+"""What a turn hands to its caller: stream events as they happen, and the response at the end."""
+
+from __future__ import annotations
+
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from agent.engine.provider import ReasoningDelta, TextDelta
+from agent.eventstore.messages import Message, ToolCallPart
+from agent.eventstore.values import FinishReason, Usage
+
+T = TypeVar("T")
+
+
+class Response(msgspec.Struct, Generic[T], frozen=True):
+    """The outcome of a turn.
+
+    ``messages`` are those that the turn added to the history, the input first. ``output`` is the
+    validated value of ``session.json``, None otherwise. ``usage`` counts every model call of the
+    turn. ``version`` is the session's version after the turn.
+    """
+
+    text: str
+    output: T
+    messages: tuple[Message, ...]
+    tool_calls: tuple[ToolCallPart, ...]
+    usage: Usage
+    finish_reason: FinishReason
+    model: str
+    version: int
+
+
+class ToolCallEvent(msgspec.Struct, frozen=True):
+    """A tool is about to run; its intent is in the log. ``arguments`` is JSON text."""
+
+    call_id: str
+    name: str
+    arguments: str
+    type: Literal["tool_call"] = "tool_call"
+
+
+class ToolResultEvent(msgspec.Struct, frozen=True):
+    """A tool has answered; its result is in the log."""
+
+    call_id: str
+    name: str
+    text: str
+    is_error: bool
+    type: Literal["tool_result"] = "tool_result"
+
+
+class Done(msgspec.Struct, Generic[T], frozen=True):
+    """The turn is complete and in the log. Always the last event."""
+
+    response: Response[T]
+    type: Literal["done"] = "done"
+
+
+StreamEvent = TextDelta | ReasoningDelta | ToolCallEvent | ToolResultEvent | Done[T]

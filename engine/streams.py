@@ -1,0 +1,125 @@
+"""A turn as the caller holds it: an iterator of stream events, sync or async.
+
+Nothing is asked or written before the first event is asked for. Closing a stream before its end
+abandons the turn: the log keeps what had arrived, the history stays as it was.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from agent.engine.drivers import drive, drive_async, off_loop
+from agent.engine.errors import SessionBusy, StreamAbandoned
+from agent.engine.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.engine.handle import Handle
+    from agent.engine.stream import Response, StreamEvent
+    from agent.engine.turn import Ask
+
+T = TypeVar("T")
+
+
+class _Held(Generic[T]):
+    """What both kinds of stream share: the run, and the rule that one at a time advances it."""
+
+    def __init__(self, handle: Handle, ask: Ask[T]) -> None:
+        self._handle = handle
+        self._run: Run[T] = Run(handle.program(ask))
+
+    @property
+    def response(self) -> Response[T]:
+        """The turn's outcome. Raises ``RuntimeError`` before the stream has ended."""
+        if self._run.response is None:
+            raise RuntimeError("the turn is not complete: read the stream to its end first")
+        return self._run.response
+
+    @contextmanager
+    def _advancing(self) -> Iterator[None]:
+        if not self._run.baton.acquire(blocking=False):
+            raise SessionBusy(self._handle.binding.key)
+        try:
+            if self._run.superseded:
+                raise StreamAbandoned(self._handle.binding.key)
+            yield
+        finally:
+            self._run.baton.release()
+
+
+class Stream(_Held[T]):
+    """The events of a turn. Also a context manager that closes the stream."""
+
+    def __init__(self, handle: Handle, ask: Ask[T]) -> None:
+        super().__init__(handle, ask)
+        self._events = drive(self._run, handle)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> StreamEvent[T]:
+        with self._advancing():
+            self._begin()
+            return next(self._events)
+
+    def finish(self) -> Response[T]:
+        """Read to the end and return the response."""
+        with self._advancing():
+            self._begin()
+            for _ in self._events:
+                pass
+        return self.response
+
+    def _begin(self) -> None:
+        if not self._run.started:
+            self._handle.claim(self._run)
+
+    def close(self) -> None:
+        """End the turn here. Closing a finished stream does nothing."""
+        self._events.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class AsyncStream(_Held[T]):
+    """The events of a turn, for ``async for``. Also an async context manager."""
+
+    def __init__(self, handle: Handle, ask: Ask[T]) -> None:
+        super().__init__(handle, ask)
+        self._events = drive_async(self._run, handle)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StreamEvent[T]:
+        with self._advancing():
+            await self._begin()
+            return await anext(self._events)
+
+    async def finish(self) -> Response[T]:
+        """Read to the end and return the response."""
+        with self._advancing():
+            await self._begin()
+            async for _ in self._events:
+                pass
+        return self.response
+
+    async def _begin(self) -> None:
+        if not self._run.started:
+            await off_loop(self._handle, self._handle.claim, self._run)
+
+    async def aclose(self) -> None:
+        """End the turn here. Closing a finished stream does nothing."""
+        await self._events.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:  # noqa: ANN401 - as the protocol says
+        await self.aclose()

@@ -1,0 +1,1 @@
+"""Facts and where they lie: messages, events, their bytes, their chain, and the logs."""

@@ -1,0 +1,223 @@
+"""A log in memory: the default for a session without a store, and for tests."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from agent.eventstore import core
+from agent.eventstore.errors import AttachmentMissing, StoreBusy
+from agent.eventstore.log import Durability, StreamInfo
+from agent.eventstore.record import Head, Prepared, Recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+
+_PAGE = 512
+
+
+class _Stream:
+    """A stream's own events, and where the rest of them lies."""
+
+    def __init__(self, name: str, parent: _Stream | None = None, at: int = 0) -> None:
+        self.name = name
+        self.parent = parent
+        self.at = at
+        self.own: list[Recorded] = []
+        self.forks: list[_Stream] = []
+        self.deleted = False
+
+    def lineage(self) -> list[tuple[_Stream, int]]:
+        """This stream and its ancestors, each with the version up to which it inherits."""
+        found: list[tuple[_Stream, int]] = []
+        stream: _Stream | None = self
+        while stream:
+            found.append((stream, stream.at))
+            stream = stream.parent
+        return found
+
+    def range(self, after: int, until: int) -> list[Recorded]:
+        """The events ``after < version <= until``, from whoever owns them."""
+        return [
+            fact
+            for owner, low, high in core.segments(self.lineage(), after, until)
+            for fact in owner.own[low - owner.at : high - owner.at]
+        ]
+
+    def at_version(self, version: int) -> Recorded:
+        """One event."""
+        return self.range(version - 1, version)[0]
+
+    @property
+    def head(self) -> Head:
+        return self.own[-1].head
+
+
+class MemoryLog:
+    """An :class:`~agent.eventstore.log.EventLog` that ends with the process."""
+
+    durability = Durability.MEMORY
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._busy = False
+        self._streams: dict[str, _Stream] = {}
+        self._feed: list[Recorded | None] = []
+        self._blobs: dict[str, bytes] = {}
+        self._references: Counter[str] = Counter()
+
+    def append(
+        self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None
+    ) -> Head:
+        recorded = core.to_append(stream, prepared, expected)
+        with self._exclusive():
+            known = self._streams.get(stream)
+            done = core.settle(
+                recorded,
+                expected=expected,
+                actual=known and known.head,
+                hash_at=lambda version: known.at_version(version).hash if known else None,
+            )
+            if done:
+                return done
+            self._check_attachments(recorded)
+            self._write(known or _Stream(stream), recorded)
+            return recorded[-1].head
+
+    def fork(self, parent: str, child: str, *, at: int, prepared: Prepared) -> Head:
+        with self._exclusive():
+            source = self._streams.get(parent)
+            core.check_fork_point(parent, at, source and source.head)
+            assert source is not None  # noqa: S101 - check_fork_point has refused None
+            point = source.at_version(at)
+            recorded = core.to_fork(child, prepared, point.head)
+            known = self._streams.get(child)
+            done = core.settle(
+                [recorded],
+                expected=None,
+                actual=known and known.head,
+                hash_at=lambda version: known.at_version(version).hash if known else None,
+            )
+            if done:
+                return done
+            owner = next(o for o, inherited in source.lineage() if at > inherited)
+            fork = _Stream(child, owner, at)
+            owner.forks.append(fork)
+            self._write(fork, [recorded])
+            return recorded.head
+
+    def head(self, stream: str) -> Head | None:
+        with self._exclusive():
+            known = self._streams.get(stream)
+            return known.head if known else None
+
+    def read(
+        self,
+        stream: str,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        types: Collection[str] | None = None,
+    ) -> Iterator[Recorded]:
+        with self._exclusive():
+            known = self._streams.get(stream)
+            last = known.head.version if known else 0
+            last = last if until is None else min(until, last)
+            found = known.range(after, last) if known else []
+        return (fact for fact in found if types is None or fact.type in types)
+
+    def read_all(self, *, after: int = 0) -> Iterator[Recorded]:
+        position = max(after, 0)
+        while True:
+            with self._exclusive():
+                page = self._feed[position : position + _PAGE]
+            if not page:
+                return
+            position += len(page)
+            yield from (fact for fact in page if fact is not None)
+
+    def streams(self) -> Iterator[StreamInfo]:
+        with self._exclusive():
+            found = sorted(self._streams.items())
+        for name, stream in found:
+            first, last = stream.own[0], stream.own[-1]
+            yield StreamInfo(name, last.head, first.recorded_at, last.recorded_at)
+
+    def delete(self, stream: str, prepared: Prepared) -> bool:
+        with self._exclusive():
+            known = self._streams.get(stream)
+            if known is None:
+                return False
+            self._write(known, [core.to_delete(stream, prepared, known.head)])
+            del self._streams[stream]
+            known.deleted = True
+            self._purge(known)
+            return True
+
+    def put_blob(self, data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        self._blobs.setdefault(digest, bytes(data))
+        return digest
+
+    def get_blob(self, digest: str) -> bytes:
+        try:
+            return self._blobs[digest]
+        except KeyError:
+            raise AttachmentMissing(digest) from None
+
+    def close(self) -> None:
+        """Nothing is held that the garbage collector would not free."""
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        # A generator finalized by the garbage collector may call in while this very thread
+        # holds the lock: a plain lock would wait for itself for ever.
+        with self._lock:
+            if self._busy:
+                raise StoreBusy("the log was called from inside one of its own operations")
+            self._busy = True
+            try:
+                yield
+            finally:
+                self._busy = False
+
+    def _check_attachments(self, recorded: Sequence[Recorded]) -> None:
+        for _, digest in core.attachments(recorded):
+            if digest not in self._blobs:
+                raise AttachmentMissing(digest)
+
+    def _write(self, stream: _Stream, recorded: Sequence[Recorded]) -> None:
+        for fact in recorded:
+            placed = fact.at_position(len(self._feed) + 1)
+            stream.own.append(placed)
+            self._feed.append(placed)
+        self._references.update(digest for _, digest in core.attachments(recorded))
+        self._streams[stream.name] = stream
+
+    def _purge(self, stream: _Stream) -> None:
+        """Drop what no fork needs; go on to the parent when nothing is left to need it."""
+        needed = max((fork.at for fork in stream.forks), default=0)
+        purged = [f for f in stream.own if f.version > needed and f.type != core.DELETED]
+        stream.own = [f for f in stream.own if f.version <= needed or f.type == core.DELETED]
+        self._forget(purged)
+        parent = stream.parent
+        if needed or parent is None:
+            return
+        parent.forks.remove(stream)
+        stream.parent = None
+        if parent.deleted:
+            self._purge(parent)
+
+    def _forget(self, purged: Sequence[Recorded]) -> None:
+        for fact in purged:
+            if fact.position is not None:
+                self._feed[fact.position - 1] = None
+        for _, digest in core.attachments(purged):
+            self._references[digest] -= 1
+            if not self._references[digest]:
+                del self._references[digest]
+                self._blobs.pop(digest, None)

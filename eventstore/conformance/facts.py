@@ -1,0 +1,68 @@
+"""Prepared events for the tests of the contract; equal arguments give equal events."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from agent.eventstore.events import MessageAdded, SessionDeleted, SessionForked, SessionStarted
+from agent.eventstore.messages import Blob, FilePart, Message, TextPart, ToolResultPart
+from agent.eventstore.record import Head, Prepared, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.eventstore.events import Event
+    from agent.eventstore.record import Recorded
+
+
+def fixed(event: Event, *, recorded_at: int = 0) -> Prepared:
+    """An event with a time, and a salt that follows from its content."""
+    salt = hashlib.sha256(repr(event).encode(errors="replace")).digest()[:16]
+    return prepare(event, recorded_at=recorded_at, salt=salt)
+
+
+def started(session_id: str, *, recorded_at: int = 0) -> Prepared:
+    """The first event of a root stream."""
+    return fixed(SessionStarted(session_id=session_id, library="0"), recorded_at=recorded_at)
+
+
+def said(text: str, *, recorded_at: int = 0) -> Prepared:
+    """A message."""
+    return fixed(MessageAdded(message=Message.user(text)), recorded_at=recorded_at)
+
+
+def attached(*contents: bytes) -> Prepared:
+    """A message with these attachments."""
+    files = [FilePart(Blob.of(content), "text/plain") for content in contents]
+    return fixed(MessageAdded(message=Message.user("Here:", *files)))
+
+
+def attached_to_result(content: bytes) -> Prepared:
+    """A message with an attachment inside a tool's result."""
+    file = FilePart(Blob.of(content), "text/plain")
+    result = ToolResultPart("call-1", (TextPart("Here:"), file))
+    return fixed(MessageAdded(message=Message.tool(result)))
+
+
+def forked(child: str, parent: str, point: Head, *, recorded_at: int = 0) -> Prepared:
+    """The first own event of a child that shares ``parent`` up to ``point``."""
+    event = SessionForked(
+        session_id=child, parent=parent, at=point.version, parent_hash=point.hash.hex()
+    )
+    return fixed(event, recorded_at=recorded_at)
+
+
+def deleted(reason: str = "") -> Prepared:
+    """The last event of a stream."""
+    return fixed(SessionDeleted(reason=reason))
+
+
+def places(recorded: Iterable[Recorded]) -> list[tuple[str, int]]:
+    """Stream and version of each event."""
+    return [(fact.stream, fact.version) for fact in recorded]
+
+
+def positions(recorded: Iterable[Recorded]) -> list[int]:
+    """The position of each event, 0 where the log does not tell it."""
+    return [fact.position or 0 for fact in recorded]

@@ -1,0 +1,170 @@
+"""What every backend decides alike: which events may stand where, what a retry is, who owns what.
+
+No I/O. A backend reads the facts that these functions ask for and stores what they return.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from agent.eventstore.chain import GENESIS
+from agent.eventstore.errors import ConflictError, CorruptLog, InvalidAppend, UnknownStream
+from agent.eventstore.events import SessionForked, attachments_of
+from agent.eventstore.record import Head, Prepared, Recorded, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+STARTED, FORKED, DELETED = "session.started", "session.forked", "session.deleted"
+
+IDENTITY_TYPES = (FORKED, "metadata.changed", STARTED)
+"""The types that tell whose stream it is: what a listing reads of each."""
+
+T = TypeVar("T")
+
+
+def to_append(
+    stream: str, prepared: Sequence[Prepared], expected: Head | None
+) -> list[Recorded]:
+    """Place events after ``expected``. Raises :class:`InvalidAppend` if they can't stand there."""
+    _check_name(stream)
+    try:
+        recorded = record(prepared, stream=stream, after=expected)
+    except ValueError as error:
+        raise InvalidAppend(str(error)) from error
+    if not recorded:
+        raise InvalidAppend("nothing to append")
+    previous = expected.hash if expected else GENESIS
+    for fact in recorded:
+        _check_place(fact, previous)
+        previous = fact.hash
+    return recorded
+
+
+def to_fork(child: str, prepared: Prepared, parent: Head) -> Recorded:
+    """Place a child's first own event after ``parent``, the fork point."""
+    if prepared.type != FORKED:
+        raise InvalidAppend(f"a fork begins with {FORKED}, not with {prepared.type}")
+    return to_append(child, [prepared], parent)[0]
+
+
+def to_delete(stream: str, prepared: Prepared, head: Head) -> Recorded:
+    """Place the last event of a stream."""
+    if prepared.type != DELETED:
+        raise InvalidAppend(f"a deletion is recorded as {DELETED}, not as {prepared.type}")
+    return record([prepared], stream=stream, after=head)[0]
+
+
+def _check_name(stream: str) -> None:
+    try:
+        usable = bool(stream.encode())
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise InvalidAppend(f"{stream!r} cannot name a stream; give some text")
+
+
+def _check_place(fact: Recorded, previous: bytes) -> None:
+    if (fact.type == STARTED) != (fact.version == 1):
+        raise InvalidAppend(f"{fact.type} cannot be version {fact.version} of a stream")
+    if fact.type == DELETED:
+        raise InvalidAppend("a stream is deleted by delete(), not by append()")
+    if fact.type == FORKED:
+        event = fact.event
+        if not (
+            isinstance(event, SessionForked)
+            and event.at == fact.version - 1
+            and event.parent_hash == previous.hex()
+        ):
+            raise InvalidAppend(f"{FORKED} at version {fact.version} names another fork point")
+
+
+def settle(
+    recorded: Sequence[Recorded],
+    *,
+    expected: Head | None,
+    actual: Head | None,
+    hash_at: Callable[[int], bytes | None],
+) -> Head | None:
+    """None if the events are to be written, their head if this is a retry of a done append.
+
+    ``hash_at`` tells the hash of a version of the stream. Raises :class:`ConflictError`.
+    """
+    if actual == expected:
+        return None
+    last = recorded[-1]
+    if actual and actual.version >= last.version and hash_at(last.version) == last.hash:
+        return last.head
+    raise ConflictError(last.stream, expected=expected, actual=actual)
+
+
+def check_fork_point(parent: str, at: int, head: Head | None) -> None:
+    """Refuse a fork point outside of the parent."""
+    if head is None:
+        raise UnknownStream(f"there is no session {parent!r} to fork", stream=parent)
+    if not 1 <= at <= head.version:
+        message = f"session {parent!r} has versions 1 to {head.version}, not {at}"
+        raise UnknownStream(message, stream=parent)
+
+
+def attachments(recorded: Iterable[Recorded]) -> list[tuple[Recorded, str]]:
+    """Each event with each attachment that it names; an erased one names none."""
+    return [
+        (fact, digest)
+        for fact in recorded
+        if fact.payload is not None
+        for digest in attachments_of(fact.event)
+    ]
+
+
+def segments(
+    lineage: Sequence[tuple[T, int]], after: int, until: int
+) -> list[tuple[T, int, int]]:
+    """Which owner holds which range of a stream, in order.
+
+    ``lineage`` runs from the stream itself to its root: each owner with the version up to which
+    it inherits. Answers (owner, after, until) for the ranges that lie in ``after..until``.
+    """
+    ranges: list[tuple[T, int, int]] = []
+    for owner, inherited in lineage:
+        if until > max(after, inherited):
+            ranges.append((owner, max(after, inherited), until))
+        until = min(until, inherited)
+    return ranges[::-1]
+
+
+def contiguous(
+    recorded: Iterable[Recorded], *, stream: str, after: int, until: int
+) -> Iterator[Recorded]:
+    """Pass events on, and raise :class:`CorruptLog` at the first version that is missing."""
+    version = after
+    for fact in recorded:
+        version += 1
+        if fact.version != version:
+            raise CorruptLog("this event is missing", stream=stream, version=version)
+        yield fact
+    if version < until:
+        raise CorruptLog("this event is missing", stream=stream, version=version + 1)
+
+
+def verified(
+    recorded: Iterable[Recorded], *, stream: str, after: Head | None = None
+) -> Iterator[Recorded]:
+    """Pass events on, and raise :class:`CorruptLog` at the first that breaks the chain."""
+    previous = after or Head(0, GENESIS)
+    for fact in recorded:
+        version = previous.version + 1
+        if fact.version != version:
+            reason = f"version {fact.version} follows version {previous.version}"
+            raise CorruptLog(reason, stream=stream, version=version)
+        if not _matches(fact, previous.hash):
+            raise CorruptLog("the event does not match its hash", stream=stream, version=version)
+        previous = fact.head
+        yield fact
+
+
+def _matches(fact: Recorded, previous: bytes) -> bool:
+    try:
+        return fact.hash_after(previous, fact.version) == fact.hash
+    except ValueError:
+        return False

@@ -1,0 +1,135 @@
+"""The root of every error of this library, and the errors of the event store.
+
+``agent.errors`` draws the whole tree; this module lies at the bottom so that every layer can
+subclass :class:`AgentError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.eventstore.record import Head
+
+
+class AgentError(Exception):
+    """Anything that this library raises on purpose. Catch it to handle every failure of a turn.
+
+    ``completed_calls`` holds the ids of the tool calls that had run in the turn that it ended.
+    """
+
+    completed_calls: tuple[str, ...] = ()
+
+
+class InvalidEvent(AgentError):
+    """A fact that cannot be stored without loss: NaN, bytes, a lone surrogate, broken raw JSON.
+
+    ``event`` is the tag of the event (or what the value was for), ``path`` the place inside it.
+    """
+
+    def __init__(self, reason: str, *, event: str, path: str) -> None:
+        super().__init__(f"{event}: {path}: {reason}")
+        self.event = event
+        self.path = path
+        self.reason = reason
+
+
+class StoreError(AgentError):
+    """The event log could not do what was asked. Nothing acknowledged was lost."""
+
+
+class StoreBusy(StoreError):
+    """Another writer holds the log. Nothing was written; the same call may be made again."""
+
+
+class StoreFull(StoreError):
+    """There is no room for the event. Nothing was written; free space and call again."""
+
+
+class StoreUnusable(StoreError):
+    """The file is not an event log that this version can use: closed, foreign, newer, read-only."""
+
+
+class AppendUnknown(StoreError):
+    """The answer to an append was lost. Calling again with the same prepared events is safe."""
+
+
+class UnknownStream(StoreError):
+    """There is no stream of this name, or not as many events as were asked for."""
+
+    def __init__(self, message: str, *, stream: str) -> None:
+        super().__init__(message)
+        self.stream = stream
+
+
+class ConflictError(StoreError):
+    """The stream is not at the version that the writer expected. Nothing was written.
+
+    ``expected`` and ``actual`` are heads (version and hash); None stands for "no such stream".
+    """
+
+    def __init__(
+        self, stream: str, *, expected: Head | None, actual: Head | None, advice: str = ""
+    ) -> None:
+        found = "does not exist" if actual is None else f"is at version {actual.version}"
+        wanted = "a new stream" if expected is None else f"version {expected.version}"
+        if expected and actual and expected.version == actual.version:
+            found = f"holds other events at version {actual.version}"
+        advice = advice or "Refresh the session and decide again."
+        super().__init__(f"stream {stream!r} {found}; the writer expected {wanted}. {advice}")
+        self.stream = stream
+        self.expected = expected
+        self.actual = actual
+
+
+class InvalidAppend(StoreError):
+    """The events cannot stand where they should be appended: a bug of the caller, not of data."""
+
+
+class AttachmentMissing(StoreError):
+    """An event names an attachment that the log does not hold. Put the attachment first."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(f"attachment {digest} is not in the log; store it before the event")
+        self.digest = digest
+
+
+class CorruptLog(StoreError):
+    """Stored events contradict each other or their hashes. ``stream`` and ``version`` say where."""
+
+    def __init__(self, reason: str, *, stream: str, version: int) -> None:
+        super().__init__(f"stream {stream!r}, version {version}: {reason}")
+        self.stream = stream
+        self.version = version
+        self.reason = reason
+
+
+class UnknownEvent(StoreError):
+    """An event of a type or schema version that this release does not know.
+
+    The stream cannot be opened; it can still be listed, verified and exported.
+    """
+
+    def __init__(self, *, type: str, schema: int, known: int | None, version: int = 0) -> None:  # noqa: A002 - the field's name
+        what = "an unknown type" if known is None else f"newer than schema {known}"
+        super().__init__(
+            f"event {type!r} (schema {schema}) at version {version} is {what}; "
+            "open it with the release that wrote it, or a later one"
+        )
+        self.type = type
+        self.schema = schema
+        self.known = known
+        self.version = version
+
+
+class InvalidExport(StoreError):
+    """A serialized session that is not whole: edited, reordered, cut, or of another format.
+
+    ``version`` is the place of the first event found wrong, 0 for the envelope.
+    """
+
+    def __init__(self, reason: str, *, version: int = 0) -> None:
+        place = f"event {version}" if version else "export"
+        super().__init__(f"{place}: {reason}. Nothing was imported.")
+        self.reason = reason
+        self.version = version

@@ -1,0 +1,310 @@
+"""A stream as one JSON-safe dictionary, and back: serialization is the event stream itself.
+
+::
+
+    {"format": "agent-session", "format_version": 1, "session_id": ..., "version": n,
+     "hash": hex, "library": ...,
+     "events": [{"version": 1, "type": ..., "schema": 1, "recorded_at": ns, "codec": 1,
+                 "salt": hex, "hash": hex, "payload": "{...}"}, ...],
+     "attachments": {sha256 hex: base64}}
+
+A payload is the stored JSON text in one string, because a re-encoded object would not match its
+hash. An erased event has ``"digest"`` instead of salt and payload. An export holds the inherited
+prefix and all attachments; it revives no classes and is checked whole before anything is written.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agent.eventstore import core
+from agent.eventstore.errors import (
+    AttachmentMissing,
+    ConflictError,
+    CorruptLog,
+    InvalidAppend,
+    InvalidExport,
+    UnknownEvent,
+)
+from agent.eventstore.events import SessionForked, SessionStarted
+from agent.eventstore.record import Head, Recorded, record
+from agent.eventstore.version import library_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from agent.eventstore.log import EventLog
+    from agent.eventstore.record import Prepared
+
+FORMAT = "agent-session"
+FORMAT_VERSION = 1
+
+_BLOB = re.compile(rb'"kind":"blob","digest":"([0-9a-f]{64})"')
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One event of an export; binary fields in hex."""
+
+    version: int
+    type: str
+    schema: int
+    recorded_at: int
+    codec: int
+    hash: str
+    salt: str | None = None
+    payload: str | None = None
+    digest: str | None = None
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    format: str
+    format_version: int
+    session_id: str
+    version: int
+    hash: str
+    library: str
+    events: list[object]
+    attachments: dict[str, str]
+
+
+class _Identity(msgspec.Struct):
+    """The one field that is read of an event that a later release wrote."""
+
+    session_id: str
+
+
+class Export(msgspec.Struct, frozen=True):
+    """A checked export: the session's id, its events chained from version 1, its attachments."""
+
+    session_id: str
+    recorded: list[Recorded]
+    attachments: dict[str, bytes]
+
+    @property
+    def head(self) -> Head:
+        """The head of the exported stream."""
+        return self.recorded[-1].head
+
+    def fork_event(self, session_id: str) -> SessionForked:
+        """The event with which these events become the prefix of another session."""
+        version, digest = self.head.version, self.head.hash.hex()
+        return SessionForked(
+            session_id=session_id, parent=self.session_id, at=version, parent_hash=digest
+        )
+
+    def continued(self, prepared: Prepared) -> Export:
+        """The same with one more event."""
+        more = record([prepared], stream=self.session_id, after=self.head)
+        recorded = [*self.recorded, *more]
+        return Export(session_id_of(recorded), recorded, self.attachments)
+
+
+def session_id_of(recorded: Iterable[Recorded]) -> str:
+    """The id that a stream gives itself: that of its start, or of its last fork."""
+    session_id = ""
+    for fact in recorded:
+        if fact.type in (core.STARTED, core.FORKED) and fact.payload is not None:
+            session_id = _own_id(fact, fact.payload)
+    return session_id
+
+
+def _own_id(fact: Recorded, payload: bytes) -> str:
+    try:
+        event = fact.event
+    except UnknownEvent:
+        return msgspec.json.decode(payload, type=_Identity).session_id
+    assert isinstance(event, SessionStarted | SessionForked)  # noqa: S101 - the types asked for
+    return event.session_id
+
+
+def export_events(recorded: Sequence[Recorded], log: EventLog) -> dict[str, Any]:
+    """Serialize a whole stream; attachments are fetched from ``log``."""
+    envelope = _Envelope(
+        FORMAT,
+        FORMAT_VERSION,
+        session_id_of(recorded),
+        recorded[-1].version,
+        recorded[-1].hash.hex(),
+        library_version(),
+        [msgspec.to_builtins(_entry(fact)) for fact in recorded],
+        {digest: base64.b64encode(data).decode() for digest, data in _fetched(recorded, log)},
+    )
+    return msgspec.to_builtins(envelope)
+
+
+def _fetched(recorded: Iterable[Recorded], log: EventLog) -> Iterator[tuple[str, bytes]]:
+    seen: set[str] = set()
+    for fact in recorded:
+        if fact.payload is None or b'"blob"' not in fact.payload:
+            continue
+        try:
+            wanted = [digest for _, digest in core.attachments([fact])]
+        except UnknownEvent:
+            wanted = _held(_BLOB.findall(fact.payload), log)
+        for digest in wanted:
+            if digest not in seen:
+                seen.add(digest)
+                yield digest, log.get_blob(digest)
+
+
+def _held(names: Iterable[bytes], log: EventLog) -> list[str]:
+    """What an event that only a later release can read seems to name, and the log has."""
+    held: list[str] = []
+    for name in names:
+        with suppress(AttachmentMissing):
+            log.get_blob(name.decode())
+            held.append(name.decode())
+    return held
+
+
+def _entry(fact: Recorded) -> _Entry:
+    return _Entry(
+        fact.version,
+        fact.type,
+        fact.schema,
+        fact.recorded_at,
+        fact.codec,
+        fact.hash.hex(),
+        fact.salt.hex() if fact.salt is not None else None,
+        fact.payload.decode() if fact.payload is not None else None,
+        fact.erased_digest.hex() if fact.erased_digest is not None else None,
+    )
+
+
+def parse_export(data: Mapping[str, Any]) -> Export:
+    """Check an export whole: format, order, chain, attachments. Raises :class:`InvalidExport`."""
+    envelope = _envelope(data)
+    recorded = [
+        _recorded(entry, place, envelope.session_id)
+        for place, entry in enumerate(envelope.events, start=1)
+    ]
+    _check_chain(recorded, envelope)
+    attachments = _attachments(envelope)
+    unused = set(attachments)
+    for fact, digest in core.attachments(recorded):
+        if digest not in attachments:
+            raise InvalidExport(f"attachment {digest} is missing", version=fact.version)
+        unused.discard(digest)
+    if unused:
+        raise InvalidExport(f"no event names the attachment {min(unused)}")
+    return Export(envelope.session_id, recorded, attachments)
+
+
+def _envelope(data: Mapping[str, Any]) -> _Envelope:
+    if data.get("format") != FORMAT:
+        raise InvalidExport(f"this is no {FORMAT!r} export")
+    if data.get("format_version") != FORMAT_VERSION:
+        raise InvalidExport(
+            f"format version {data.get('format_version')!r} is not {FORMAT_VERSION}; "
+            "import it with the release that wrote it, or a later one"
+        )
+    try:
+        envelope = msgspec.convert(data, _Envelope)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise InvalidExport(str(error)) from error
+    if not envelope.events:
+        raise InvalidExport("it holds no events")
+    return envelope
+
+
+def _recorded(data: object, place: int, stream: str) -> Recorded:
+    try:
+        entry = msgspec.convert(data, _Entry)
+        return Recorded(
+            entry.type,
+            entry.schema,
+            entry.recorded_at,
+            entry.codec,
+            _bytes(entry.salt) if entry.salt is not None else None,
+            entry.payload.encode() if entry.payload is not None else None,
+            _bytes(entry.digest) if entry.digest is not None else None,
+            stream=stream,
+            version=entry.version,
+            hash=_bytes(entry.hash),
+        )
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
+        raise InvalidExport(f"a field does not decode: {error}", version=place) from error
+
+
+def _bytes(text: str) -> bytes:
+    """Decode hex as an export writes it: in lower case, without spaces."""
+    data = bytes.fromhex(text)
+    if data.hex() != text:
+        raise ValueError(f"{text!r} is not plain hex")
+    return data
+
+
+def _check_chain(recorded: list[Recorded], envelope: _Envelope) -> None:
+    try:
+        for fact in core.verified(recorded, stream=envelope.session_id):
+            _check_payload(fact)
+        core.to_append(envelope.session_id, recorded, None)
+    except CorruptLog as error:
+        raise InvalidExport(error.reason, version=error.version) from error
+    except InvalidAppend as error:
+        raise InvalidExport(str(error)) from error
+    last = recorded[-1]
+    if (envelope.version, envelope.hash) != (last.version, last.hash.hex()):
+        raise InvalidExport("it was cut, or its last events were added later")
+    if envelope.session_id != session_id_of(recorded):
+        raise InvalidExport("the session id is not that of the events")
+
+
+def _check_payload(fact: Recorded) -> None:
+    erased = fact.erased_digest is not None
+    if erased == (fact.payload is not None) or erased == (fact.salt is not None):
+        raise InvalidExport("needs either salt and payload or a digest", version=fact.version)
+    if not erased:
+        _ = fact.event
+
+
+def _attachments(envelope: _Envelope) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for digest, text in envelope.attachments.items():
+        try:
+            data = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidExport(f"attachment {digest} does not decode: {error}") from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise InvalidExport(f"attachment {digest} has other content than its name says")
+        found[digest] = data
+    return found
+
+
+def import_events(log: EventLog, stream: str, export: Export) -> Head:
+    """Make ``stream`` hold these events, as rows of its own; append the missing tail if it exists.
+
+    Never overwrites: raises :class:`ConflictError` when the stream is ahead or different.
+    """
+    actual = log.head(stream)
+    if actual is not None:
+        _check_prefix(log, stream, actual, export)
+    tail = export.recorded[actual.version if actual else 0 :]
+    for _, digest in core.attachments(tail):
+        log.put_blob(export.attachments[digest])
+    return log.append(stream, tail, expected=actual) if tail else export.head
+
+
+def _check_prefix(log: EventLog, stream: str, actual: Head, export: Export) -> None:
+    if actual.version <= export.head.version:
+        if export.recorded[actual.version - 1].hash == actual.hash:
+            return
+        relation = "The stored session is a different one"
+    else:
+        same = next(iter(log.read(stream, after=export.head.version - 1)), None)
+        ahead = same is not None and same.hash == export.head.hash
+        relation = "The stored session is ahead" if ahead else "The stored session is different"
+    raise ConflictError(
+        stream,
+        expected=export.head,
+        actual=actual,
+        advice=f"{relation}: load that one, import this one under a new session_id, "
+        "or delete the stored one first.",
+    )

@@ -1,0 +1,142 @@
+"""Events as they are stored: prepared once, then recorded at a version of a stream."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.eventstore import chain
+from agent.eventstore.codec import CODEC
+from agent.eventstore.errors import CorruptLog, UnknownEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.eventstore.events import Event
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where a stream ends: how many events it has, and the hash of the last."""
+
+    version: int
+    hash: bytes
+
+
+class Prepared(msgspec.Struct, frozen=True, dict=True):
+    """An event whose bytes, salt and time are fixed. A retry passes the same prepared events.
+
+    ``recorded_at`` is in nanoseconds since 1970, UTC; it never orders anything. ``payload`` and
+    ``salt`` are None once erased, and ``erased_digest`` then stands for them.
+    """
+
+    type: str
+    schema: int
+    recorded_at: int
+    codec: int
+    salt: bytes | None
+    payload: bytes | None
+    erased_digest: bytes | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of the payload, recomputed from the stored bytes."""
+        if self.salt is None or self.payload is None:
+            return self.erased_digest or b""
+        return chain.payload_digest(self.salt, self.payload)
+
+    @cached_property
+    def event(self) -> Event:
+        """The event itself, decoded and brought forward to today's schema."""
+        return CODEC.decode(self.type, self.schema, self.payload or b"")
+
+    def hash_after(self, previous: bytes, version: int) -> bytes:
+        """The hash of this event at ``version`` of a stream, after ``previous``."""
+        return chain.event_hash(
+            previous,
+            version=version,
+            type=self.type,
+            schema=self.schema,
+            recorded_at=self.recorded_at,
+            codec=self.codec,
+            digest=self.digest,
+        )
+
+
+class Recorded(Prepared, frozen=True, kw_only=True, dict=True):
+    """An event at its place.
+
+    ``version`` counts from 1 within the stream, the inherited prefix included. ``position`` is the
+    place in the whole log, None as long as the log has not told it. ``hash`` is its identity.
+    """
+
+    stream: str
+    version: int
+    hash: bytes
+    position: int | None = None
+
+    @cached_property
+    def event(self) -> Event:
+        """The event itself.
+
+        Raises :class:`UnknownEvent` for one that a later release wrote, and
+        :class:`CorruptLog` for bytes that do not decode; both name the version.
+        """
+        if self.payload is None:
+            raise CorruptLog("the payload was erased", stream=self.stream, version=self.version)
+        try:
+            return CODEC.decode(self.type, self.schema, self.payload)
+        except UnknownEvent as error:
+            raise UnknownEvent(
+                type=error.type, schema=error.schema, known=error.known, version=self.version
+            ) from None
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            reason = f"{self.type} does not decode: {error}"
+            raise CorruptLog(reason, stream=self.stream, version=self.version) from error
+
+    def at_position(self, position: int) -> Recorded:
+        """The same event with its place in the log."""
+        placed = msgspec.structs.replace(self, position=position)
+        placed.__dict__.update(self.__dict__)
+        return placed
+
+    @property
+    def head(self) -> Head:
+        """The head of a stream that ends here."""
+        return Head(self.version, self.hash)
+
+
+def prepare(event: Event, *, recorded_at: int, salt: bytes) -> Prepared:
+    """Fix an event's bytes, time and salt. Raises :class:`InvalidEvent`."""
+    prepared = Prepared(
+        event.type, event.schema, recorded_at, chain.JSON_CODEC, salt, CODEC.encode(event)
+    )
+    prepared.__dict__["event"] = event
+    return prepared
+
+
+def record(prepared: Sequence[Prepared], *, stream: str, after: Head | None) -> list[Recorded]:
+    """Chain prepared events onto a head: the places and hashes that they will have."""
+    version, previous = (after.version, after.hash) if after else (0, chain.GENESIS)
+    recorded: list[Recorded] = []
+    for item in prepared:
+        version += 1
+        previous = item.hash_after(previous, version)
+        fact = Recorded(
+            item.type,
+            item.schema,
+            item.recorded_at,
+            item.codec,
+            item.salt,
+            item.payload,
+            item.erased_digest,
+            stream=stream,
+            version=version,
+            hash=previous,
+        )
+        if "event" in item.__dict__:
+            fact.__dict__["event"] = item.event
+        recorded.append(fact)
+    return recorded
+

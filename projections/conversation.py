@@ -1,0 +1,263 @@
+"""The conversation: what a session shows and what the model is told, at one version.
+
+The fold keeps one append-only transcript; the view is ranges over it. ``epoch`` is the version of
+the last event that changed what came before (system prompt, clear, rewind, compaction): within one
+epoch the visible messages only grow at their end, so whatever was derived from them stays valid.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NoReturn, assert_never
+
+import msgspec
+
+from agent.eventstore.errors import CorruptLog
+from agent.eventstore.events import (
+    ApprovalGranted,
+    ApprovalRejected,
+    ApprovalRequested,
+    HistoryCleared,
+    HistoryCompacted,
+    HistoryRewound,
+    MessageAdded,
+    MetadataChanged,
+    ModelFailed,
+    ModelRequested,
+    ModelResponded,
+    OutputRejected,
+    PayloadErased,
+    SessionDeleted,
+    SessionForked,
+    SessionStarted,
+    SystemChanged,
+    ToolCalled,
+    ToolResolved,
+    ToolReturned,
+    ToolsDeclared,
+    TurnAbandoned,
+    TurnCompleted,
+    TurnFailed,
+    TurnResumed,
+    TurnStarted,
+)
+from agent.eventstore.messages import Message
+from agent.eventstore.rawjson import EMPTY_OBJECT
+from agent.eventstore.values import ToolDefinition
+from agent.projections.snapshot import Snapshot
+from agent.projections.turn import Turn, begin, evolve_model, evolve_tool
+from agent.projections.view import View
+
+if TYPE_CHECKING:
+    from agent.eventstore.record import Recorded
+
+replace = msgspec.structs.replace
+
+SessionEvent = (
+    SessionStarted
+    | SessionForked
+    | SessionDeleted
+    | SystemChanged
+    | ToolsDeclared
+    | MetadataChanged
+    | PayloadErased
+)
+HistoryEvent = MessageAdded | HistoryCleared | HistoryRewound | HistoryCompacted
+TurnEvent = TurnStarted | TurnResumed | TurnCompleted | TurnFailed | TurnAbandoned
+
+
+class Tools(msgspec.Struct, frozen=True):
+    """The tools offered to the model, and the digest of the set."""
+
+    definitions: tuple[ToolDefinition, ...] = ()
+    digest: str = ""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What a settled version showed: enough to go back to it."""
+
+    version: int
+    length: int
+    view: View
+    system: str | None
+    tools: Tools
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """A conversation at ``version``; 0 is the one before any event.
+
+    ``turn`` is the open turn, None when settled; ``ended`` is the last turn when it failed or was
+    abandoned, until anything else happens.
+    """
+
+    version: int = 0
+    session_id: str = ""
+    system: str | None = None
+    tools: Tools = Tools()
+    metadata: msgspec.Raw = EMPTY_OBJECT
+    transcript: Snapshot[Message] = msgspec.field(default_factory=Snapshot[Message])
+    view: View = View()
+    epoch: int = 0
+    marks: Snapshot[Mark] = msgspec.field(default_factory=Snapshot[Mark])
+    turn: Turn | None = None
+    ended: Turn | None = None
+
+    @property
+    def messages(self) -> list[Message]:
+        """The visible history. An open turn is no part of it."""
+        return self.view.messages(self.transcript)
+
+    @property
+    def settled(self) -> int:
+        """The last version at which no turn was open."""
+        return self.marks[-1].version if self.marks else 0
+
+    def mark_at(self, version: int) -> Mark | None:
+        """What a settled version showed; None if the version is not settled."""
+        index = bisect_left(self.marks, version, key=lambda mark: mark.version)
+        found = self.marks[index] if index < len(self.marks) else None
+        return found if found and found.version == version else None
+
+    def branch(self) -> Conversation:
+        """The same conversation for another writer."""
+        return replace(self, transcript=self.transcript.branch(), marks=self.marks.branch())
+
+
+def evolve(state: Conversation, fact: Recorded) -> Conversation:
+    """The conversation after one more event. Raises :class:`CorruptLog` for an impossible one."""
+    event = fact.event
+    if fact.version != state.version + 1:
+        _corrupt(fact, f"it follows version {state.version}")
+    match event:
+        case ModelRequested() | ModelResponded() | ModelFailed() | OutputRejected():
+            state = replace(state, turn=evolve_model(_open_turn(state, fact), event, fact))
+        case TurnStarted() | TurnResumed() | TurnCompleted() | TurnFailed() | TurnAbandoned():
+            state = _evolve_turn(state, event, fact)
+        case (
+            ToolCalled()
+            | ToolReturned()
+            | ToolResolved()
+            | ApprovalRequested()
+            | ApprovalGranted()
+            | ApprovalRejected()
+        ):
+            state = replace(state, turn=evolve_tool(_open_turn(state, fact), event, fact))
+        case MessageAdded() | HistoryCleared() | HistoryRewound() | HistoryCompacted():
+            state = _evolve_history(state, event, fact)
+        case (
+            SessionStarted()
+            | SessionForked()
+            | SessionDeleted()
+            | SystemChanged()
+            | ToolsDeclared()
+            | MetadataChanged()
+            | PayloadErased()
+        ):
+            state = _evolve_session(state, event, fact)
+        case _:
+            assert_never(event)
+    return _marked(state, fact.version)
+
+
+def _marked(state: Conversation, version: int) -> Conversation:
+    marks = state.marks
+    if state.turn is None:
+        mark = Mark(version, len(state.transcript), state.view, state.system, state.tools)
+        marks = marks.append(mark)
+    return replace(state, version=version, marks=marks)
+
+
+def _evolve_session(state: Conversation, event: SessionEvent, fact: Recorded) -> Conversation:
+    match event:
+        case SessionStarted():
+            return replace(
+                state,
+                session_id=event.session_id,
+                system=event.system,
+                metadata=event.metadata,
+            )
+        case SessionForked():
+            return replace(state, session_id=event.session_id)
+        case SystemChanged():
+            return replace(state, system=event.system, epoch=fact.version)
+        case ToolsDeclared():
+            return replace(state, tools=Tools(event.tools, event.digest))
+        case MetadataChanged():
+            return replace(state, metadata=event.metadata)
+        case SessionDeleted() | PayloadErased():
+            return state
+        case _:
+            assert_never(event)
+
+
+def _evolve_history(state: Conversation, event: HistoryEvent, fact: Recorded) -> Conversation:
+    if state.turn is not None:
+        _corrupt(fact, f"the turn of version {state.turn.started} is open")
+    state = replace(state, ended=None)
+    length = len(state.transcript)
+    match event:
+        case MessageAdded():
+            return replace(state, transcript=state.transcript.append(event.message))
+        case HistoryCleared():
+            return replace(state, view=state.view.cleared(length), epoch=fact.version)
+        case HistoryRewound():
+            mark = _mark(state, event.to, fact)
+            return replace(
+                state,
+                view=mark.view.ended(mark.length, length),
+                system=mark.system,
+                tools=mark.tools,
+                epoch=fact.version,
+            )
+        case HistoryCompacted():
+            mark = _mark(state, event.through, fact)
+            if mark.view != state.view:
+                _corrupt(fact, f"the view has changed since version {event.through}")
+            return replace(
+                state,
+                transcript=state.transcript.append(event.summary),
+                view=state.view.summarized(mark.length, length),
+                epoch=fact.version,
+            )
+        case _:
+            assert_never(event)
+
+
+def _evolve_turn(state: Conversation, event: TurnEvent, fact: Recorded) -> Conversation:
+    match event:
+        case TurnStarted():
+            if state.turn is not None:
+                _corrupt(fact, f"the turn of version {state.turn.started} is open")
+            return replace(state, turn=begin(event, fact), ended=None)
+        case TurnResumed(owner=owner):
+            turn = state.turn or state.ended
+            if turn is None:
+                _corrupt(fact, "there is no turn to resume")
+            resumed = replace(turn, input=replace(turn.input, owner=owner), request=None)
+            return replace(state, turn=resumed, ended=None)
+        case TurnCompleted():
+            turn = _open_turn(state, fact)
+            if turn.pending_calls or turn.request:
+                _corrupt(fact, "the turn still waits for an answer")
+            return replace(state, turn=None, transcript=state.transcript.extend(turn.kept))
+        case TurnFailed() | TurnAbandoned():
+            return replace(state, turn=None, ended=_open_turn(state, fact))
+        case _:
+            assert_never(event)
+
+
+def _open_turn(state: Conversation, fact: Recorded) -> Turn:
+    if state.turn is None:
+        _corrupt(fact, "no turn is open")
+    return state.turn
+
+
+def _mark(state: Conversation, version: int, fact: Recorded) -> Mark:
+    mark = state.mark_at(version)
+    if mark is None:
+        _corrupt(fact, f"version {version} is not settled")
+    return mark
+
+
+def _corrupt(fact: Recorded, reason: str) -> NoReturn:
+    raise CorruptLog(f"{fact.type}: {reason}", stream=fact.stream, version=fact.version)

@@ -1,0 +1,21 @@
+"""What a projection is: a first state, and a function that says how one event changes it."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from agent.eventstore.record import Recorded
+
+S = TypeVar("S")
+
+
+def replay(evolve: Callable[[S, Recorded], S], events: Iterable[Recorded], state: S) -> S:
+    """Fold events onto a state.
+
+    For every cut of the events, ``replay(f, a + b, s) == replay(f, b, replay(f, a, s))``.
+    """
+    return reduce(evolve, events, state)

@@ -1,0 +1,40 @@
+"""What a session spent, counted once over a lineage: its own share, and its ancestors'."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.eventstore.events import ModelFailed, ModelResponded, SessionForked
+from agent.eventstore.values import Usage
+
+if TYPE_CHECKING:
+    from agent.eventstore.record import Recorded
+
+
+class SessionUsage(msgspec.Struct, frozen=True):
+    """Tokens of every model response, whatever became of its turn.
+
+    ``own`` counts from the last fork on, ``inherited`` what lies before it. Summing ``own`` over
+    all sessions of a log counts nothing twice.
+    """
+
+    own: Usage = Usage()
+    inherited: Usage = Usage()
+
+    @property
+    def total(self) -> Usage:
+        """Both together: what this conversation cost since its root."""
+        return self.own + self.inherited
+
+
+def evolve(state: SessionUsage, fact: Recorded) -> SessionUsage:
+    """The usage after one more event."""
+    match fact.event:
+        case ModelResponded(usage=usage) | ModelFailed(usage=Usage() as usage):
+            return SessionUsage(state.own + usage, state.inherited)
+        case SessionForked():
+            return SessionUsage(Usage(), state.total)
+        case _:
+            return state

@@ -1,0 +1,40 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.fakes.chat_server import ChatServer
+
+settings.register_profile("quick", max_examples=25, derandomize=True, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+FOREIGN = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hide the caller's keys and proxies, and come back to the same directory."""
+    for name in list(os.environ):
+        if name.startswith(FOREIGN) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    before = Path.cwd()
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture
+def chat_server() -> Iterator[ChatServer]:
+    """Serve the fake of OpenAI's API for one test."""
+    with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture
+def openai_env(chat_server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> ChatServer:
+    """Point the usual environment variables to the fake server, and return it."""
+    monkeypatch.setenv("OPENAI_BASE_URL", chat_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    return chat_server
