@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agent.engine.agent import Agent
+    from agent.engine.provider import ReasoningDelta, TextDelta
     from agent.engine.session import Session, View
     from agent.engine.stream import (
         Done,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
         ToolCallEvent,
         ToolResultEvent,
     )
-    from agent.engine.provider import ReasoningDelta, TextDelta
     from agent.engine.streams import AsyncStream, Stream
     from agent.engine.tools import Tool, ToolContext, tool
     from agent.eventstore.messages import (

@@ -9,7 +9,7 @@ from agent.engine.errors import ConfigurationError, InvalidPrompt
 from agent.engine.handle import Binding, Handle, Wanted
 from agent.engine.providers import connect
 from agent.engine.session import Session
-from agent.engine.settings import Limits, TurnOptions, settings_of
+from agent.engine.settings import Limits, SettingsOptions, settings_of
 from agent.engine.sources import Sources
 from agent.engine.stores import LogStore, checked_export, checked_key
 from agent.engine.tools import Tool, Toolset
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Agent:
     """Makes sessions that talk to one provider.
 
-    >>> agent = Agent(provider="openai", model="gpt-4o")    # key from OPENAI_API_KEY
+    >>> agent = Agent(provider="openai", model="gpt-4o")  # key from OPENAI_API_KEY
 
     ``provider`` is a name or a :class:`~agent.engine.provider.Provider`; ``base_url`` points to
     another server of the same protocol. ``store`` keeps the sessions; without one each session
@@ -54,7 +54,7 @@ class Agent:
         timeout: float = 600.0,
         deadline: float | None = None,
         sources: Sources | None = None,
-        **options: Unpack[TurnOptions],
+        **options: Unpack[SettingsOptions],
     ) -> None:
         limits = Limits(
             max_steps=max_steps,

@@ -56,7 +56,7 @@ class Ports(Protocol):
         """Whether store effects wait for a disk or a network."""
         ...
 
-    def perform(self, effect: StoreEffect) -> Any:
+    def perform(self, effect: StoreEffect) -> Any:  # noqa: ANN401 - each effect has its own outcome
         """Perform a store effect and return its outcome."""
         ...
 
@@ -233,7 +233,10 @@ async def _iterate_async(
 
 
 async def off_loop(
-    ports: Ports, function: Callable[Parameters, Outcome], *args: Parameters.args, **kw: Parameters.kwargs
+    ports: Ports,
+    function: Callable[Parameters, Outcome],
+    *args: Parameters.args,
+    **kw: Parameters.kwargs,
 ) -> Outcome:
     """Call a function in a thread if it may block, and see it through even when cancelled.
 

@@ -61,7 +61,7 @@ class StartTools(msgspec.Struct, frozen=True):
 
 
 class AwaitTools(msgspec.Struct, frozen=True):
-    """Answered with every result known so far, at least one; with none after ``timeout`` seconds."""
+    """Answered with every result known so far, at least one; none after ``timeout`` seconds."""
 
     timeout: float | None
 

@@ -159,6 +159,7 @@ class StreamAbandoned(AgentError):
 
     def __init__(self, session_id: str) -> None:
         super().__init__(
-            f"a later turn of session {session_id!r} ended this stream; its partial text is in the log"
+            f"a later turn of session {session_id!r} ended this stream; "
+            "its partial text is in the log"
         )
         self.session_id = session_id

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
+    from agent.engine.provider import Provider
     from agent.engine.run import Run
     from agent.engine.stream import Response
     from agent.eventstore.log import EventLog
@@ -101,7 +102,7 @@ class Handle:
         return self.binding.log
 
     @property
-    def provider(self) -> Any:
+    def provider(self) -> Provider:
         """Who is asked."""
         return self.setup.provider
 
@@ -198,7 +199,12 @@ class Handle:
         journal.settle(append)
         self._wanted = Wanted()
         types = [fact.type for fact in append.events]
-        log("events.appended", session_id=self.binding.key, version=append.state.version, types=types)
+        log(
+            "events.appended",
+            session_id=self.binding.key,
+            version=append.state.version,
+            types=types,
+        )
 
     def change(self, *events: Event) -> None:
         """Append events outside of a turn. Raises :class:`ConflictError` on a stale handle."""

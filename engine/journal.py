@@ -65,7 +65,7 @@ class Journal:
         self._opening = max(0, self._opening - len(append.events))
 
     def keep(self) -> None:
-        """What is recorded by now survives :meth:`forget`: it opens the stream, or configures it."""
+        """Let what is recorded by now survive :meth:`forget`: it opens or configures the stream."""
         self._opening = len(self._pending)
         self._opened = self.state
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 _WRAPPED = "result"
 
 
-class OutputRejection(Exception):  # noqa: N818 - caught inside the turn, never seen by a caller
+class OutputRejection(Exception):
     """The answer does not fit; ``errors`` are short sentences."""
 
     def __init__(self, errors: tuple[str, ...]) -> None:

@@ -42,14 +42,14 @@ class Frame(msgspec.Struct, frozen=True):
 class ModelRequest(msgspec.Struct, frozen=True):
     """One request to a model, with the SHA-256 (hex) of its exact body.
 
-    ``timeout`` (seconds) is what is left of the turn's deadline, None without one.
+    ``deadline`` is how many seconds the turn has left, None for no end.
     """
 
     prompt: Prompt
     digest: str
     read_body: Callable[[], bytes]
     read_messages: Callable[[], list[Message]]
-    timeout: float | None = None
+    deadline: float | None = None
 
     @property
     def body(self) -> bytes:

@@ -11,8 +11,8 @@ import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.engine.provider import Frame, ModelRequest, Prompt, Provider
-from agent.projections.pairing import Pairing
 from agent.eventstore.messages import Message
+from agent.projections.pairing import Pairing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +86,6 @@ class RequestBuilder:
         provider: Provider,
         prompt: Prompt,
         attachments: Mapping[str, bytes],
-        timeout: float | None = None,
     ) -> ModelRequest:
         """The request that asks the model for the next step of the open turn.
 
@@ -112,7 +111,7 @@ class RequestBuilder:
         opened = [encoded(m) for m in (conversation.turn.messages if conversation.turn else ())]
         prefix.ahead = {id(item.message): item for item in opened}
         self._keep(key, prefix)
-        return _assemble(prompt, frame, prefix, opened, conversation, timeout)
+        return _assemble(prompt, frame, prefix, opened, conversation)
 
     def _keep(self, key: tuple[str, ...], prefix: _Prefix) -> None:
         self._prefixes[key] = prefix
@@ -126,7 +125,6 @@ def _assemble(
     prefix: _Prefix,
     opened: Sequence[_Encoded],
     conversation: Conversation,
-    timeout: float | None,
 ) -> ModelRequest:
     pairing, sha = prefix.pairing.copy(), prefix.sha.copy()
     for item in opened:
@@ -142,7 +140,7 @@ def _assemble(
     def read_messages() -> list[Message]:
         return [*conversation.messages, *(item.message for item in opened)]
 
-    return ModelRequest(prompt, sha.hexdigest(), read_body, read_messages, timeout)
+    return ModelRequest(prompt, sha.hexdigest(), read_body, read_messages)
 
 
 def _key(provider: Provider, prompt: Prompt) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class Run(Generic[T]):
         """Whether the turn has ended."""
         return self.started and self.effect is None
 
-    def send(self, outcome: Any) -> None:
+    def send(self, outcome: object) -> None:
         """Answer the effect and take the next."""
         self.started = True
         try:

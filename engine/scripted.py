@@ -88,9 +88,12 @@ class ScriptedModel:
         self.requests: list[ModelRequest] = []
 
     def encode_message(
-        self, message: Message, model: str, attachments: Mapping[str, bytes]
+        self,
+        message: Message,
+        model: str,  # noqa: ARG002
+        attachments: Mapping[str, bytes],  # noqa: ARG002
     ) -> Sequence[bytes]:
-        """The message as the log stores it."""
+        """The message as the log stores it, attachments by name."""
         return [msgspec.json.encode(message)]
 
     def encode_frame(self, prompt: Prompt) -> Frame:

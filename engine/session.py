@@ -16,9 +16,8 @@ from agent.eventstore.messages import Message, Part
 from agent.eventstore.values import metadata_dict
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from pydantic import TypeAdapter
+    from typing_extensions import Unpack
 
     from agent.engine.agent import Agent
     from agent.engine.handle import Handle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_type_hints
 
 import msgspec
 
@@ -13,14 +13,12 @@ from agent.eventstore.rawjson import EMPTY_OBJECT, to_raw
 from agent.eventstore.values import Settings
 
 
-class TurnOptions(TypedDict, total=False):
-    """Keyword arguments of ``run``, ``stream``, ``json`` and their async forms.
+class SettingsOptions(TypedDict, total=False):
+    """How the model should answer, as keyword arguments.
 
-    ``model`` names another model for this turn. ``extra`` goes into the request as it is, for what
-    a provider knows and this library does not.
+    ``extra`` goes into the request as it is, for what a provider knows and this library does not.
     """
 
-    model: str
     temperature: float
     top_p: float
     max_tokens: int
@@ -32,6 +30,15 @@ class TurnOptions(TypedDict, total=False):
     tool_choice: str
     parallel_tool_calls: bool
     extra: Mapping[str, Any]
+
+
+class TurnOptions(SettingsOptions, total=False):
+    """Keyword arguments of ``run``, ``stream``, ``json`` and their async forms.
+
+    ``model`` names another model for this turn.
+    """
+
+    model: str
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -48,9 +55,9 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def settings_of(options: TurnOptions) -> Settings:
+def settings_of(options: SettingsOptions) -> Settings:
     """Checked settings. Raises :class:`ConfigurationError` for what no provider could take."""
-    unknown = options.keys() - TurnOptions.__annotations__.keys()
+    unknown = options.keys() - get_type_hints(TurnOptions).keys()
     if unknown:
         raise TypeError(
             f"unknown settings: {', '.join(sorted(unknown))}; pass what only the provider knows "
@@ -64,7 +71,7 @@ def settings_of(options: TurnOptions) -> Settings:
     extra = options.get("extra")
     fields = {name: options.get(name) for name in _KINDS if name != "model"}
     return Settings(
-        **fields,  # pyright: ignore[reportArgumentType] - checked above
+        **fields,
         stop=(stop,) if isinstance(stop, str) else tuple(stop) if stop is not None else None,
         extra=to_raw(dict(extra), of="extra") if extra else EMPTY_OBJECT,
     )

@@ -90,6 +90,7 @@ class LogStore(SessionStore):
         import_events(self.log, checked_key(session_id), checked_export(data))
 
     def load(self, session_id: str) -> dict[str, Any] | None:
+        """The session under a key as :meth:`Session.to_dict` gives it, None if there is none."""
         recorded = list(self.log.read(session_id))
         return export_events(recorded, self.log) if recorded else None
 
@@ -98,6 +99,7 @@ class LogStore(SessionStore):
         return self.log.delete(session_id, self._sources.prepare(SessionDeleted()))
 
     def list_sessions(self) -> list[str]:
+        """All keys, sorted."""
         return [info.stream for info in self.log.streams()]
 
     def sessions(self) -> Iterator[SessionInfo]:

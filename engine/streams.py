@@ -7,14 +7,14 @@ abandons the turn: the log keeps what had arrived, the history stays as it was.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from agent.engine.drivers import drive, drive_async, off_loop
 from agent.engine.errors import SessionBusy, StreamAbandoned
 from agent.engine.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from agent.engine.handle import Handle
     from agent.engine.stream import Response, StreamEvent
@@ -38,7 +38,7 @@ class _Held(Generic[T]):
         return self._run.response
 
     @contextmanager
-    def _advancing(self) -> Iterator[None]:
+    def _advancing(self) -> Generator[None]:
         if not self._run.baton.acquire(blocking=False):
             raise SessionBusy(self._handle.binding.key)
         try:
@@ -121,5 +121,5 @@ class AsyncStream(_Held[T]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *exc_info: Any) -> None:  # noqa: ANN401 - as the protocol says
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()

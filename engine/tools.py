@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import re
 import typing
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -32,7 +32,7 @@ R = TypeVar("R")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-class InvalidArguments(Exception):  # noqa: N818 - the model reads its name
+class InvalidArguments(Exception):
     """The model's arguments do not fit the tool's parameters."""
 
 
@@ -109,12 +109,14 @@ class Tool(Generic[P, R]):
             raise InvalidArguments("; ".join(sentences(error))) from None
         chosen = {name: getattr(values, name) for name in type(values).model_fields}
         by_name = {alias: chosen[name] for name, alias in self._aliases.items()}
-        extra = {name: context for name in self._context_parameters}
+        extra = dict.fromkeys(self._context_parameters, context)
         return cast("Callable[..., R]", self.function)(**by_name, **extra)
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        function = self.function if inspect.isroutine(self.function) else type(self.function).__call__
+        function = (
+            self.function if inspect.isroutine(self.function) else type(self.function).__call__
+        )
         try:
             return typing.get_type_hints(function, include_extras=True)
         except (NameError, TypeError) as error:
@@ -237,9 +239,7 @@ class ToolRun(msgspec.Struct, frozen=True):
     def execute(self) -> tuple[ResultContent, ...]:
         """Run it to its end in this thread; an async tool gets an event loop of its own."""
         value = self.tool.invoke(self.arguments, self.context)
-        if inspect.isawaitable(value):
-            value = asyncio.run(_awaited(value))
-        return content_of(value)
+        return content_of(asyncio.run(_awaited(value)) if inspect.isawaitable(value) else value)
 
     async def execute_async(self) -> tuple[ResultContent, ...]:
         """Run it to its end on this event loop."""
@@ -247,11 +247,11 @@ class ToolRun(msgspec.Struct, frozen=True):
         return content_of(await value if inspect.isawaitable(value) else value)
 
 
-async def _awaited(value: Any) -> Any:
-    return await cast("Coroutine[Any, Any, Any]", value)
+async def _awaited(value: Awaitable[object]) -> object:
+    return await value
 
 
-def content_of(value: Any) -> tuple[ResultContent, ...]:
+def content_of(value: object) -> tuple[ResultContent, ...]:
     """A tool's return value as content: text and parts as they are, everything else as JSON.
 
     Raises :class:`InvalidEvent` for what JSON cannot hold.
@@ -268,9 +268,11 @@ def content_of(value: Any) -> tuple[ResultContent, ...]:
     return (TextPart(_json_text(value)),)
 
 
-def _json_text(value: Any) -> str:
+def _json_text(value: object) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
-        raise InvalidEvent("bytes are no JSON; return an ImagePart or FilePart", event="tool result", path="$")
+        raise InvalidEvent(
+            "bytes are no JSON; return an ImagePart or FilePart", event="tool result", path="$"
+        )
     from pydantic_core import PydanticSerializationError, to_jsonable_python  # noqa: PLC0415
 
     try:

@@ -9,7 +9,7 @@ tool.called} before a tool runs, each batch of tool results the moment it is kno
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -198,9 +198,7 @@ class _Turn(Generic[T]):
         needed = self._requests.attachments(conversation, provider, prompt)
         if needed:
             attachments = yield LoadAttachments(needed)
-        request = self._requests.build(
-            conversation, provider, prompt, attachments, self._remaining()
-        )
+        request = self._requests.build(conversation, provider, prompt, attachments)
         self._journal.record(
             ModelRequested(
                 step=step,
@@ -214,7 +212,7 @@ class _Turn(Generic[T]):
             )
         )
         yield from self._journal.commit()
-        return (yield CallModel(request))
+        return (yield CallModel(msgspec.structs.replace(request, deadline=self._remaining())))
 
     def _respond(self, answered: Answered) -> ModelResponded:
         answer = answered.answer
@@ -325,7 +323,7 @@ class _Turn(Generic[T]):
         yield from self._journal.commit()
         return Response(
             text=responded.message.text,
-            output=value,  # pyright: ignore[reportArgumentType] - None only where T is None
+            output=cast("T", value),  # None only where T is None
             messages=kept,
             tool_calls=tuple(self._calls),
             usage=self._usage,

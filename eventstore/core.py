@@ -23,9 +23,7 @@ IDENTITY_TYPES = (FORKED, "metadata.changed", STARTED)
 T = TypeVar("T")
 
 
-def to_append(
-    stream: str, prepared: Sequence[Prepared], expected: Head | None
-) -> list[Recorded]:
+def to_append(stream: str, prepared: Sequence[Prepared], expected: Head | None) -> list[Recorded]:
     """Place events after ``expected``. Raises :class:`InvalidAppend` if they can't stand there."""
     _check_name(stream)
     try:
@@ -117,9 +115,7 @@ def attachments(recorded: Iterable[Recorded]) -> list[tuple[Recorded, str]]:
     ]
 
 
-def segments(
-    lineage: Sequence[tuple[T, int]], after: int, until: int
-) -> list[tuple[T, int, int]]:
+def segments(lineage: Sequence[tuple[T, int]], after: int, until: int) -> list[tuple[T, int, int]]:
     """Which owner holds which range of a stream, in order.
 
     ``lineage`` runs from the stream itself to its root: each owner with the version up to which

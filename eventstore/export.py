@@ -259,7 +259,7 @@ def _check_chain(recorded: list[Recorded], envelope: _Envelope) -> None:
 
 def _check_payload(fact: Recorded) -> None:
     erased = fact.erased_digest is not None
-    if erased == (fact.payload is not None) or erased == (fact.salt is not None):
+    if {fact.payload is None, fact.salt is None} != {erased}:
         raise InvalidExport("needs either salt and payload or a digest", version=fact.version)
     if not erased:
         _ = fact.event

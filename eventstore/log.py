@@ -46,9 +46,7 @@ class EventLog(Protocol):
         """What an acknowledged event survives."""
         ...
 
-    def append(
-        self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None
-    ) -> Head:
+    def append(self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None) -> Head:
         """Append all events or none; ``expected=None`` means that the stream must not exist.
 
         A retry (the stream already holds exactly these events after ``expected``) is answered

@@ -42,18 +42,16 @@ class Blob(
     def of(cls, data: bytes) -> Blob:
         """Name these bytes; they travel with the object until a log has stored them."""
         blob = cls(hashlib.sha256(data).hexdigest(), len(data))
-        blob.__dict__["data"] = bytes(data)
+        vars(blob)["data"] = bytes(data)
         return blob
 
     @property
     def data(self) -> bytes | None:
         """The bytes, while no log has taken them over."""
-        return self.__dict__.get("data")
+        return vars(self).get("data")
 
 
-class Link(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="link", tag_field="kind"
-):
+class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="link", tag_field="kind"):
     """An attachment that the provider fetches itself."""
 
     url: str

@@ -21,7 +21,7 @@ _SCALARS = (bool, int, float, str)
 _encoder = msgspec.json.Encoder()
 
 
-def to_raw(value: Any, *, of: str) -> msgspec.Raw:
+def to_raw(value: object, *, of: str) -> msgspec.Raw:
     """Encode a JSON value; ``of`` names it in errors.
 
     Raises :class:`InvalidEvent` with the path of what JSON cannot hold.
@@ -33,12 +33,12 @@ def to_raw(value: Any, *, of: str) -> msgspec.Raw:
     return msgspec.Raw(_encoder.encode(value))
 
 
-def from_raw(raw: msgspec.Raw) -> Any:
+def from_raw(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - JSON of any shape
     """Decode raw JSON into fresh Python values."""
     return msgspec.json.decode(raw)
 
 
-def check_json(value: Any, *, of: str, path: str) -> None:
+def check_json(value: object, *, of: str, path: str) -> None:
     """Refuse what JSON cannot hold without loss."""
     match value:
         case None:

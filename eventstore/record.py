@@ -98,7 +98,7 @@ class Recorded(Prepared, frozen=True, kw_only=True, dict=True):
     def at_position(self, position: int) -> Recorded:
         """The same event with its place in the log."""
         placed = msgspec.structs.replace(self, position=position)
-        placed.__dict__.update(self.__dict__)
+        vars(placed).update(vars(self))
         return placed
 
     @property
@@ -112,7 +112,7 @@ def prepare(event: Event, *, recorded_at: int, salt: bytes) -> Prepared:
     prepared = Prepared(
         event.type, event.schema, recorded_at, chain.JSON_CODEC, salt, CODEC.encode(event)
     )
-    prepared.__dict__["event"] = event
+    vars(prepared)["event"] = event
     return prepared
 
 
@@ -135,8 +135,7 @@ def record(prepared: Sequence[Prepared], *, stream: str, after: Head | None) -> 
             version=version,
             hash=previous,
         )
-        if "event" in item.__dict__:
-            fact.__dict__["event"] = item.event
+        if "event" in vars(item):
+            vars(fact)["event"] = item.event
         recorded.append(fact)
     return recorded
-

@@ -41,7 +41,9 @@ class Pairing:
             if results.count(call_id) > 1:
                 raise PairingError("has several results", call_id=call_id)
             if call_id not in self._waiting:
-                raise PairingError("has a result, but the message before did not ask", call_id=call_id)
+                raise PairingError(
+                    "has a result, but the message before did not ask", call_id=call_id
+                )
         for call_id in self._waiting:
             if call_id not in results:
                 raise PairingError("has no result in the message that follows", call_id=call_id)

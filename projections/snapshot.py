@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar, overload
 
 T_co = TypeVar("T_co", covariant=True)
@@ -17,16 +17,12 @@ class Snapshot(Sequence[T_co], Generic[T_co]):
 
     __slots__ = ("_items", "_length", "_owned")
 
-    def __init__(self, items: Iterable[T_co] = ()) -> None:
-        self._items: list[T_co] = list(items)
-        self._length = len(self._items)
-        self._owned = True
-
-    @classmethod
-    def _of(cls, items: list[T_co], length: int, *, owned: bool) -> Snapshot[T_co]:
-        snapshot = cls.__new__(cls)
-        snapshot._items, snapshot._length, snapshot._owned = items, length, owned
-        return snapshot
+    def __init__(
+        self, items: list[T_co] | None = None, length: int | None = None, *, owned: bool = True
+    ) -> None:
+        self._items: list[T_co] = [] if items is None else items
+        self._length = len(self._items) if length is None else length
+        self._owned = owned
 
     def extend(self, items: Sequence[T_co]) -> Snapshot[T_co]:
         """This sequence with more at its end."""
@@ -34,7 +30,7 @@ class Snapshot(Sequence[T_co], Generic[T_co]):
         if not (self._owned and len(mine) == self._length):
             mine = mine[: self._length]
         mine.extend(items)
-        return self._of(mine, len(mine), owned=True)
+        return Snapshot(mine)
 
     def append(self, item: T_co) -> Snapshot[T_co]:  # pyright: ignore[reportGeneralTypeIssues] - returns a new one
         """This sequence with one more at its end."""
@@ -42,7 +38,7 @@ class Snapshot(Sequence[T_co], Generic[T_co]):
 
     def branch(self) -> Snapshot[T_co]:
         """The same sequence for another writer, who will copy before growing it."""
-        return self._of(self._items, self._length, owned=False)
+        return Snapshot(self._items, self._length, owned=False)
 
     def __len__(self) -> int:
         return self._length
@@ -62,7 +58,7 @@ class Snapshot(Sequence[T_co], Generic[T_co]):
         return iter(self._items[: self._length])
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Snapshot) and list(self) == list(other)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return isinstance(other, Snapshot) and list(self) == list(other)  # pyright: ignore[reportUnknownArgumentType]
 
     __hash__ = None  # pyright: ignore[reportAssignmentType] - as a list
 

@@ -129,10 +129,12 @@ def evolve_tool(turn: Turn, event: ToolEvent, fact: Recorded) -> Turn:
 
 
 def _find(turn: Turn, call_id: str, fact: Recorded) -> tuple[int, Call]:
-    for index, call in enumerate(turn.calls):
-        if call.part.call_id == call_id and call.result is None:
-            return index, call
-    _corrupt(fact, f"no call {call_id!r} waits for this")
+    found = [
+        (index, call)
+        for index, call in enumerate(turn.calls)
+        if call.part.call_id == call_id and call.result is None
+    ]
+    return found[0] if found else _corrupt(fact, f"no call {call_id!r} waits for this")
 
 
 def _evolve_call(call: Call, event: ToolEvent, fact: Recorded) -> Call:

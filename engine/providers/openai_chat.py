@@ -87,5 +87,5 @@ class OpenAIChat:
             request.body,
             parser,
             read_failure,
-            request.timeout,
+            request.deadline,
         )

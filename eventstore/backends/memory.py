@@ -14,7 +14,7 @@ from agent.eventstore.log import Durability, StreamInfo
 from agent.eventstore.record import Head, Prepared, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterator, Sequence
 
 
 _PAGE = 512
@@ -70,9 +70,7 @@ class MemoryLog:
         self._blobs: dict[str, bytes] = {}
         self._references: Counter[str] = Counter()
 
-    def append(
-        self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None
-    ) -> Head:
+    def append(self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None) -> Head:
         recorded = core.to_append(stream, prepared, expected)
         with self._exclusive():
             known = self._streams.get(stream)
@@ -173,7 +171,7 @@ class MemoryLog:
         """Nothing is held that the garbage collector would not free."""
 
     @contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def _exclusive(self) -> Generator[None]:
         # A generator finalized by the garbage collector may call in while this very thread
         # holds the lock: a plain lock would wait for itself for ever.
         with self._lock:

@@ -11,7 +11,7 @@ import os
 import sys
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from agent.eventstore import core
 from agent.eventstore.backends.sqlite_connection import (
@@ -78,9 +78,7 @@ class SQLiteLog:
             self._reader = self._writer.shared
         _open_logs.add(self)
 
-    def append(
-        self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None
-    ) -> Head:
+    def append(self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None) -> Head:
         recorded = core.to_append(stream, prepared, expected)
         attached = core.attachments(recorded)
 
@@ -152,7 +150,7 @@ class SQLiteLog:
             with self._reader.exclusive() as db, translated(self.path):
                 rows = db.execute(query, (after, _PAGE)).fetchall()
             for name, *row in rows:
-                yield _recorded(name.decode(), *row)
+                yield _recorded(name.decode(), row)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][2]
@@ -219,7 +217,7 @@ class SQLiteLog:
             with self._reader.exclusive() as db, translated(self.path):
                 rows = db.execute(query, (owner.id, low, high, _PAGE)).fetchall()
             for row in rows:
-                yield _recorded(owner.name, *row)
+                yield _recorded(owner.name, row)
             if len(rows) < _PAGE:
                 return
             low = rows[-1][0]
@@ -246,19 +244,9 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _recorded(
-    stream: str,
-    version: int,
-    position: int,
-    hash_: bytes,
-    type_: bytes,
-    schema: int,
-    recorded_at: int,
-    codec: int,
-    salt: bytes | None,
-    payload: bytes | None,
-    digest: bytes | None,
-) -> Recorded:
+def _recorded(stream: str, row: Sequence[Any]) -> Recorded:
+    """A row of ``_COLUMNS`` as an event."""
+    version, position, hash_, type_, schema, recorded_at, codec, salt, payload, digest = row
     return Recorded(
         type_.decode(),
         schema,
@@ -349,9 +337,7 @@ def _check_blobs(db: sqlite3.Connection, attached: Sequence[tuple[Recorded, str]
             raise AttachmentMissing(digest)
 
 
-def _attach(
-    db: sqlite3.Connection, stream: int, attached: Sequence[tuple[Recorded, str]]
-) -> None:
+def _attach(db: sqlite3.Connection, stream: int, attached: Sequence[tuple[Recorded, str]]) -> None:
     db.executemany(
         "INSERT INTO attachments (digest, position) "
         "SELECT ?, position FROM events WHERE stream = ? AND version = ?",

@@ -19,7 +19,7 @@ from agent.eventstore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
 
 
 @contextmanager
-def translated(path: str) -> Iterator[None]:
+def translated(path: str) -> Generator[None]:
     """Turn SQLite's errors into ours, with what to do next."""
     try:
         yield
@@ -145,7 +145,7 @@ class Shared:
         self._closed = False
 
     @contextmanager
-    def exclusive(self) -> Iterator[sqlite3.Connection]:
+    def exclusive(self) -> Generator[sqlite3.Connection]:
         """The connection, for this thread alone."""
         with self._alone():
             yield self._open()
@@ -277,4 +277,3 @@ def _transact(connection: sqlite3.Connection, batch: list[_Ticket[object]]) -> N
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-

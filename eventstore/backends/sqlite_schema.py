@@ -78,6 +78,13 @@ WHEN NOT EXISTS (SELECT 1 FROM streams WHERE id = OLD.stream AND deleted = 1)
   OR EXISTS (SELECT 1 FROM streams WHERE parent = OLD.stream AND forked_at >= OLD.version)
 BEGIN SELECT RAISE(ABORT, 'events are never removed while a session needs them'); END
 """,
+    # INSERT OR REPLACE removes rows without asking the trigger above.
+    """
+CREATE TRIGGER events_are_never_replaced BEFORE INSERT ON events
+WHEN EXISTS (SELECT 1 FROM events WHERE position = NEW.position)
+  OR EXISTS (SELECT 1 FROM events WHERE stream = NEW.stream AND version = NEW.version)
+BEGIN SELECT RAISE(ABORT, 'events are never replaced'); END
+""",
 )
 
 
@@ -86,9 +93,9 @@ def m001_log(db: Database) -> None:
     """Streams, events, attachments, and the triggers that guard them."""
     for statement in _TABLES.split(";\n"):
         if statement.strip():
-            db.execute(statement)
+            db.conn.execute(statement)
     for guard in _GUARDS:
-        db.execute(guard)
+        db.conn.execute(guard)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -27,7 +27,7 @@ USAGE = Usage(100, 20, 60, 10, 5)
 HEX = "00112233445566778899aabbccddeeff" * 2
 
 USER = Message.user(
-    "Grüße, \N{SNOWMAN} \N{SLIGHTLY SMILING FACE}\n\"quoted\" \\ \x00\x7f\N{LINE SEPARATOR}",
+    'Grüße, \N{SNOWMAN} \N{SLIGHTLY SMILING FACE}\n"quoted" \\ \x00\x7f\N{LINE SEPARATOR}',
     ImagePart(BLOB, "image/png", OPAQUE),
     ImagePart(Link("https://example.org/a.png?b=c&d=e"), "image/png"),
     FilePart(BLOB, "text/plain", "hello.txt", OPAQUE),
@@ -39,21 +39,35 @@ ASSISTANT = Message.assistant(
     ToolCallPart("call-1", "look_up", '{"key": [1, 2.50, null]', "toolu_1", OPAQUE),
     OpaquePart(OPAQUE),
 )
-RESULTS = (TextPart("found"), ImagePart(BLOB), FilePart(Link("https://example.org"), "text/html"), OpaquePart(OPAQUE))
+RESULTS = (
+    TextPart("found"),
+    ImagePart(BLOB),
+    FilePart(Link("https://example.org"), "text/html"),
+    OpaquePart(OPAQUE),
+)
 TOOL = Message.tool(ToolResultPart("call-1", RESULTS, is_error=True, opaque=OPAQUE))
 
 SAMPLES: dict[tuple[str, int], e.Event] = {
     (event.type, 1): event
     for event in (
-        e.SessionStarted(session_id="s-1", system="Be brief.", metadata=msgspec.Raw(b'{"user":"ada"}'), library="0.1.0"),
+        e.SessionStarted(
+            session_id="s-1",
+            system="Be brief.",
+            metadata=msgspec.Raw(b'{"user":"ada"}'),
+            library="0.1.0",
+        ),
         e.SessionForked(session_id="s-2", parent="s-1", at=7, parent_hash=HEX),
         e.SessionDeleted(reason="on request"),
         e.SystemChanged(system=None),
         e.ToolsDeclared(
-            tools=(ToolDefinition("look_up", "Looks up a key.", msgspec.Raw(b'{"type":"object"}')),),
+            tools=(
+                ToolDefinition("look_up", "Looks up a key.", msgspec.Raw(b'{"type":"object"}')),
+            ),
             digest=HEX,
         ),
-        e.MetadataChanged(metadata=msgspec.Raw(b'{ "big": 123456789012345678901234567890, "e": 1e2 }')),
+        e.MetadataChanged(
+            metadata=msgspec.Raw(b'{ "big": 123456789012345678901234567890, "e": 1e2 }')
+        ),
         e.MessageAdded(message=TOOL),
         e.HistoryCleared(),
         e.HistoryRewound(to=3),
@@ -98,7 +112,9 @@ SAMPLES: dict[tuple[str, int], e.Event] = {
             response_id="resp-1",
             elapsed=1.25,
         ),
-        e.ModelFailed(error=FAILURE, partial=Message.assistant("Well"), usage=USAGE, elapsed=0.0625),
+        e.ModelFailed(
+            error=FAILURE, partial=Message.assistant("Well"), usage=USAGE, elapsed=0.0625
+        ),
         e.OutputRejected(errors=("age: too small",), feedback=Message.user("Try again.")),
         e.ToolCalled(call_id="call-1", tool="look_up"),
         e.ToolReturned(call_id="call-1", content=RESULTS, is_error=True, elapsed=0.5),

@@ -100,7 +100,11 @@ def test_every_field_is_covered(field: str):
 def test_place_is_covered():
     """The same event has another hash at another version, and after another event."""
     fact = Prepared(**FIELDS)
-    hashes = {fact.hash_after(GENESIS, 3), fact.hash_after(GENESIS, 4), fact.hash_after(SALT * 2, 3)}
+    hashes = {
+        fact.hash_after(GENESIS, 3),
+        fact.hash_after(GENESIS, 4),
+        fact.hash_after(SALT * 2, 3),
+    }
 
     assert len(hashes) == 3
 

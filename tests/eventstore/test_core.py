@@ -25,7 +25,9 @@ def test_events_are_placed():
     """Events to append are recorded after the expected head."""
     facts = [said("x"), said("y")]
 
-    assert record(facts, stream="a", after=Head(4, ZERO)) == core.to_append("a", facts, Head(4, ZERO))
+    assert record(facts, stream="a", after=Head(4, ZERO)) == core.to_append(
+        "a", facts, Head(4, ZERO)
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,9 @@ def test_other_events_neither_fork_nor_delete():
         core.to_delete("a", said("x"), Head(3, ZERO))
 
 
-@pytest.mark.parametrize(("at", "allowed"), [(-1, False), (0, False), (1, True), (3, True), (4, False)])
+@pytest.mark.parametrize(
+    ("at", "allowed"), [(-1, False), (0, False), (1, True), (3, True), (4, False)]
+)
 def test_fork_point_range(at: int, allowed: bool):
     """A fork point is a version from 1 to the parent's head."""
     if allowed:
@@ -167,7 +171,9 @@ def test_conflict_says_what_was_found(expected: Head | None, actual: Head | None
 
 def test_attachments_of_events():
     """Each event is told with each attachment that it names; an erased one names none."""
-    facts = record([attached(b"x", b"y"), said("z"), attached(b"x")], stream="a", after=Head(1, ZERO))
+    facts = record(
+        [attached(b"x", b"y"), said("z"), attached(b"x")], stream="a", after=Head(1, ZERO)
+    )
     x, y = Blob.of(b"x").digest, Blob.of(b"y").digest
     erased = Recorded(
         "message.added", 1, 0, 1, None, None, bytes(32), stream="a", version=9, hash=ZERO

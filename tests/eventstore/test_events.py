@@ -62,7 +62,9 @@ def test_identity_types_are_events():
 
 def test_parts_are_found_in_every_event():
     """No event carries a message or content without telling its parts."""
-    speaking = {tag for (tag, _), event in SAMPLES.items() if b'"text"' in msgspec.json.encode(event)}
+    speaking = {
+        tag for (tag, _), event in SAMPLES.items() if b'"text"' in msgspec.json.encode(event)
+    }
 
     assert speaking == {tag for (tag, _), event in SAMPLES.items() if parts_of(event)}
 

@@ -365,7 +365,7 @@ def test_any_renamed_field_is_found(data: st.DataObject):
 
 
 def _as(text: str, *, like: object) -> object:
-    if not isinstance(like, int):
+    if not isinstance(like, int) or not text.isascii():
         return text
     try:
         return int(text)

@@ -93,7 +93,9 @@ def test_position_is_told_later():
 
 def test_erased_event_names_its_place():
     """An erased event cannot be read, and says where it stood."""
-    fact = Recorded("message.added", 1, 0, 1, None, None, bytes(32), stream="a", version=7, hash=b"")
+    fact = Recorded(
+        "message.added", 1, 0, 1, None, None, bytes(32), stream="a", version=7, hash=b""
+    )
 
     with pytest.raises(CorruptLog, match="erased") as caught:
         _ = fact.event
@@ -101,7 +103,9 @@ def test_erased_event_names_its_place():
     assert ("a", 7) == (caught.value.stream, caught.value.version)
 
 
-@pytest.mark.parametrize(("type", "schema", "known"), [("a.later", 1, None), ("message.added", 2, 1)])
+@pytest.mark.parametrize(
+    ("type", "schema", "known"), [("a.later", 1, None), ("message.added", 2, 1)]
+)
 def test_unknown_event_names_its_place(type: str, schema: int, known: int | None):
     """An event of a later release says which one, and where it stands."""
     with pytest.raises(UnknownEvent) as caught:

@@ -1,0 +1,607 @@
+import os
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from agent.eventstore import core
+from agent.eventstore.backends.sqlite import SQLiteLog
+from agent.eventstore.conformance.facts import attached, deleted, forked, places, said, started
+from agent.eventstore.errors import (
+    AttachmentMissing,
+    ConflictError,
+    StoreBusy,
+    StoreFull,
+    StoreUnusable,
+)
+from agent.eventstore.log import Durability
+from agent.eventstore.record import Head
+from tests.eventstore.backends.processes import go, output, ready, start
+from tests.eventstore.backends.test_memory import Finalized
+
+needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[SQLiteLog]:
+    with closing(SQLiteLog(path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def head(log: SQLiteLog) -> Head:
+    """The head of a stream "a" of three events."""
+    log.put_blob(b"x")
+    return log.append("a", [started("a"), attached(b"x"), said("end")], expected=None)
+
+
+def plain(path: Path) -> closing[sqlite3.Connection]:
+    """The file as any other program opens it."""
+    return closing(sqlite3.connect(path, isolation_level=None))
+
+
+def writer(log: SQLiteLog):
+    return log._writer.shared.exclusive()
+
+
+def reader(log: SQLiteLog):
+    return log._reader.exclusive()
+
+
+# The file
+
+
+def test_file_is_made_at_first_use(path: Path):
+    """Neither making nor closing a log makes a file; the first call does."""
+    log = SQLiteLog(path)
+    assert not path.exists()
+    log.close()
+    assert not path.exists()
+
+    with closing(SQLiteLog(path)) as log:
+        assert log.head("a") is None
+        assert path.exists()
+
+
+def test_closed_log_is_one_file(log: SQLiteLog, head: Head, path: Path):
+    """Closing leaves everything in the one file."""
+    log.close()
+
+    assert [path] == list(path.parent.iterdir())
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [("fsync", 2), ("os", 1)])
+def test_durability_is_set(path: Path, durability: str, synchronous: int):
+    """The file is in WAL mode; every commit is flushed unless durability is given up."""
+    with closing(SQLiteLog(path, durability=durability)) as log:
+        log.append("a", [started("a")], expected=None)
+
+        assert Durability(durability) is log.durability
+        for connection in (writer(log), reader(log)):
+            with connection as db:
+                assert (synchronous,) == db.execute("PRAGMA synchronous").fetchone()
+                assert (1,) == db.execute("PRAGMA foreign_keys").fetchone()
+        with plain(path) as db:
+            assert ("wal",) == db.execute("PRAGMA journal_mode").fetchone()
+
+
+def test_memory_says_so():
+    """A log in memory does not claim to outlive the process."""
+    with closing(SQLiteLog(":memory:")) as log:
+        assert log.durability is Durability.MEMORY
+
+
+def test_file_stays_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A relative name means the directory of the moment when the log was made."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with closing(SQLiteLog("log.db")) as log:
+        head = log.append("a", [started("a")], expected=None)
+        monkeypatch.chdir(tmp_path / "elsewhere")
+
+        assert head == log.head("a")
+        assert [] == list((tmp_path / "elsewhere").iterdir())
+
+
+def test_log_needs_a_name():
+    """An empty name is refused: SQLite would make a file that vanishes."""
+    with pytest.raises(StoreUnusable):
+        SQLiteLog("")
+
+
+def test_payload_is_readable_sql(log: SQLiteLog, head: Head, path: Path):
+    """Payloads are JSON text, which SQL and any SQLite tool can read."""
+    query = "SELECT version, payload ->> '$.message.parts[0].text' FROM events WHERE version > 1"
+
+    with plain(path) as db:
+        assert [(2, "Here:"), (3, "end")] == db.execute(query).fetchall()
+        assert [("text",)] == db.execute("SELECT DISTINCT typeof(payload) FROM events").fetchall()
+
+
+def test_reopening_needs_no_migration(log: SQLiteLog, head: Head, path: Path):
+    """An up-to-date file is opened without loading sqlite-utils, which takes long."""
+    program = "print(log.head('a').version, 'sqlite_utils' in sys.modules); log.close()"
+
+    assert ["3", "False"] == output(start(program, path))
+
+
+# Files that are no log
+
+
+def test_foreign_database_is_refused(path: Path):
+    """The database of another program is refused, and left as it was to the byte."""
+    with plain(path) as db:
+        db.execute("CREATE TABLE notes (text)")
+    before = path.read_bytes()
+
+    with closing(SQLiteLog(path)) as log, pytest.raises(StoreUnusable, match="something else"):
+        log.append("a", [started("a")], expected=None)
+
+    assert before == path.read_bytes()
+    assert [path] == list(path.parent.iterdir())
+
+
+def test_newer_schema_is_refused(log: SQLiteLog, head: Head, path: Path):
+    """A file that a later release migrated is refused, with the way out."""
+    log.close()
+    with plain(path) as db:
+        db.execute("PRAGMA user_version = 2")
+
+    with closing(SQLiteLog(path)) as again, pytest.raises(StoreUnusable, match="schema 2"):
+        again.head("a")
+
+
+@pytest.mark.parametrize("content", [b"no database, but long enough " * 100, b"{}"])
+def test_other_file_is_refused(path: Path, content: bytes):
+    """A file that is no database is refused, and left as it was."""
+    path.write_bytes(content)
+
+    with closing(SQLiteLog(path)) as log, pytest.raises(StoreUnusable, match="not a SQLite"):
+        log.append("a", [started("a")], expected=None)
+
+    assert content == path.read_bytes()
+
+
+def test_folder_is_refused(tmp_path: Path):
+    """A folder is no log, and a missing folder holds none."""
+    for path in (tmp_path, tmp_path / "missing" / "log.db"):
+        with closing(SQLiteLog(path)) as log, pytest.raises(StoreUnusable, match="folder"):
+            log.head("a")
+
+
+def test_empty_file_becomes_a_log(path: Path):
+    """An empty file is as good as none."""
+    path.touch()
+
+    with closing(SQLiteLog(path)) as log:
+        assert log.append("a", [started("a")], expected=None).version == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda log: log.append("b", [started("b")], expected=None),
+        lambda log: log.head("a"),
+        lambda log: list(log.read("a")),
+        lambda log: list(log.read_all()),
+        lambda log: list(log.streams()),
+        lambda log: log.delete("a", deleted()),
+        lambda log: log.put_blob(b"y"),
+        lambda log: log.get_blob("0" * 64),
+    ],
+    ids=["append", "head", "read", "read_all", "streams", "delete", "put_blob", "get_blob"],
+)
+def test_closed_log_says_so(log: SQLiteLog, head: Head, call: Callable[[SQLiteLog], object]):
+    """Whatever is asked of a closed log, it says that it was closed."""
+    log.close()
+
+    with pytest.raises(StoreUnusable, match="was closed"):
+        call(log)
+
+
+# Facts stay
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "position = position + 100",
+        "stream = stream + 1",
+        "version = version + 100",
+        "type = 'session.painted'",
+        "schema = 2",
+        "recorded_at = 1",
+        "codec = 2",
+        "hash = zeroblob(32)",
+        "salt = zeroblob(16)",
+        "payload = '{}'",
+        "payload = payload || ' '",
+        "payload = NULL",
+        "salt = NULL",
+        "digest = zeroblob(32)",
+        "payload = NULL, salt = NULL",
+        "payload = NULL, salt = NULL, digest = zeroblob(32), recorded_at = 1",
+    ],
+)
+def test_events_are_never_changed(log: SQLiteLog, head: Head, path: Path, change: str):
+    """No other program changes an event by accident."""
+    before = list(log.read_all())
+
+    with plain(path) as db, pytest.raises(sqlite3.IntegrityError):
+        db.execute(f"UPDATE events SET {change} WHERE version = 2")
+
+    assert before == list(log.read_all())
+
+
+def test_events_are_never_removed(log: SQLiteLog, head: Head, path: Path):
+    """No other program removes events, be they all or one."""
+    with plain(path) as db:
+        for where in ("1", "version = 3", "type = 'message.added'"):
+            with pytest.raises(sqlite3.IntegrityError, match="never removed"):
+                db.execute(f"DELETE FROM events WHERE {where}")
+
+    assert len(list(log.read_all())) == 3
+
+
+@pytest.mark.parametrize("place", ["2, 9, 9", "9, 1, 2"], ids=["position", "version"])
+def test_events_are_never_replaced(log: SQLiteLog, head: Head, path: Path, place: str):
+    """No other program puts an event in the place of one, which SQLite does not call a removal."""
+    before = list(log.read_all())
+
+    with plain(path) as db, pytest.raises(sqlite3.IntegrityError, match="never replaced"):
+        db.execute(
+            "INSERT OR REPLACE INTO events "
+            "(position, stream, version, type, schema, recorded_at, codec, hash, salt, payload) "
+            f"VALUES ({place}, 'x', 1, 0, 1, zeroblob(32), zeroblob(16), '{{}}')"
+        )
+
+    assert before == list(log.read_all())
+
+
+def test_shared_events_are_never_removed(log: SQLiteLog, head: Head, path: Path):
+    """Events of a deleted stream cannot be removed while a fork needs them."""
+    point = next(log.read("a", after=1, until=2)).head
+    log.fork("a", "b", at=2, prepared=forked("b", "a", point))
+    log.delete("a", deleted())
+
+    with plain(path) as db, pytest.raises(sqlite3.IntegrityError, match="never removed"):
+        db.execute("DELETE FROM events WHERE stream = 1 AND version = 2")
+
+    assert [("a", 1), ("a", 2), ("b", 3)] == places(log.read("b"))
+
+
+def test_payload_can_be_erased(log: SQLiteLog, head: Head, path: Path):
+    """The one change there is: payload and salt make room for their digest, and all verifies."""
+    fact = next(log.read("a", after=1, until=2))
+
+    with plain(path) as db:
+        db.execute(
+            "UPDATE events SET payload = NULL, salt = NULL, digest = ? WHERE version = 2",
+            (fact.digest,),
+        )
+
+    chain = list(core.verified(log.read("a"), stream="a"))
+    assert (None, None, fact.digest) == (chain[1].payload, chain[1].salt, chain[1].erased_digest)
+    assert head == chain[-1].head
+
+
+# Several writers
+
+
+def test_lock_of_another_program_is_busy(path: Path):
+    """While another program holds the lock, a write says so, and writes nothing then or later."""
+    with closing(SQLiteLog(path, busy_timeout=0.02)) as log, plain(path) as db:
+        head = log.append("a", [started("a")], expected=None)
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusy, match="another writer"):
+            log.append("a", [said("x")], expected=head)
+        assert head == log.head("a")
+        db.execute("ROLLBACK")
+
+        log.append("b", [started("b")], expected=None)
+
+        assert [("a", 1), ("b", 1)] == places(log.read_all())
+
+
+def test_full_disk_is_no_loss(log: SQLiteLog, head: Head):
+    """Without room an append says so and changes nothing; with room again it succeeds."""
+    with writer(log) as db:
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages}")
+    large = [said("x" * 100_000)]
+
+    with pytest.raises(StoreFull):
+        log.append("a", large, expected=head)
+    assert head == log.head("a")
+
+    with writer(log) as db:
+        db.execute(f"PRAGMA max_page_count = {pages + 100}")
+    assert log.append("a", large, expected=head).version == 4
+
+
+def together(log: SQLiteLog, *jobs: Callable[[], object]) -> tuple[list[Future[object]], int]:
+    """Queue each job in a thread of its own, then let them all go; how often was committed."""
+    commits: list[str] = []
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        with writer(log) as db:
+            db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+            futures = [pool.submit(job) for job in jobs]
+            while len(log._writer._queue) < len(jobs):
+                threading.Event().wait(0.001)
+    with writer(log) as db:
+        db.set_trace_callback(None)
+    return futures, len(commits)
+
+
+def test_writes_share_a_commit(log: SQLiteLog, head: Head):
+    """What several threads append at once is committed at once."""
+    names = [f"s{number}" for number in range(16)]
+
+    futures, commits = together(
+        log,
+        *(lambda name=name: log.append(name, [started(name)], expected=None) for name in names),
+    )
+
+    assert commits == 1
+    assert [log.head(name) for name in names] == [future.result() for future in futures]
+
+
+def test_refusal_concerns_one_writer(log: SQLiteLog, head: Head):
+    """A write that is refused in a shared commit takes none of the others along."""
+    futures, commits = together(
+        log,
+        lambda: log.append("a", [said("first")], expected=head),
+        lambda: log.append("a", [said("late")], expected=head),
+        lambda: log.append("b", [started("b"), attached(b"missing")], expected=None),
+        lambda: log.delete("none", deleted()),
+        lambda: log.append("c", [started("c")], expected=None),
+    )
+
+    won, late, missing, none, made = futures
+    assert commits == 1
+    assert {ConflictError, type(None)} == {type(won.exception()), type(late.exception())}
+    assert isinstance(missing.exception(), AttachmentMissing)
+    assert none.result() is False
+    assert log.head("c") == made.result()
+    assert ["a", "c"] == [info.stream for info in log.streams()]
+
+
+def test_failure_reaches_its_own_thread(log: SQLiteLog, head: Head):
+    """A write that fails in an unforeseen way raises where it was asked for, nowhere else."""
+    futures, _ = together(
+        log,
+        lambda: log.append("b", [started("b")], expected=None),
+        lambda: log.delete("\ud800", deleted()),
+        lambda: log.append("c", [started("c")], expected=None),
+    )
+
+    made, failed, other = futures
+    assert isinstance(failed.exception(), UnicodeEncodeError)
+    assert (log.head("b"), log.head("c")) == (made.result(), other.result())
+
+
+def test_busy_is_waited_for_once(path: Path):
+    """Writes that share a transaction share its wait for the lock as well."""
+    with closing(SQLiteLog(path, busy_timeout=0.02)) as log, plain(path) as db:
+        log.append("a", [started("a")], expected=None)
+        begins: list[str] = []
+        with writer(log) as own:
+            own.set_trace_callback(lambda sql: begins.append(sql) if "BEGIN" in sql else None)
+        db.execute("BEGIN IMMEDIATE")
+        names = "bcdefghi"
+        commits: list[str] = []
+        with ThreadPoolExecutor(len(names)) as pool:
+            with writer(log):
+                futures = [
+                    pool.submit(log.append, name, [started(name)], expected=None) for name in names
+                ]
+                while len(log._writer._queue) < len(names):
+                    threading.Event().wait(0.001)
+        db.execute("ROLLBACK")
+
+        assert {StoreBusy} == {type(future.exception()) for future in futures}
+        assert begins == ["BEGIN IMMEDIATE"]
+        assert commits == []
+        assert ["a"] == [info.stream for info in log.streams()]
+
+
+def test_call_from_inside_is_refused(log: SQLiteLog, head: Head):
+    """A finalizer inside an operation is refused, and what it asked for is never done."""
+    raised: list[BaseException] = []
+    garbage = [
+        Finalized(lambda: log.append("b", [started("b")], expected=None), raised),
+        Finalized(lambda: log.put_blob(b"y"), raised),
+    ]
+    with writer(log) as db:
+        db.set_trace_callback(lambda sql: garbage.clear())
+
+    head = log.append("a", [said("x")], expected=head)
+
+    assert [StoreBusy] * 2 == [type(error) for error in raised]
+    log.append("a", [said("y")], expected=head)
+    assert ["a"] == [info.stream for info in log.streams()]
+
+
+def test_read_from_inside_is_refused(log: SQLiteLog, head: Head):
+    """A finalizer that reads inside a read is refused, and the outer read is whole."""
+    raised: list[BaseException] = []
+    garbage = [Finalized(lambda: log.head("a"), raised)]
+    log.head("a")
+    with reader(log) as db:
+        db.set_trace_callback(lambda sql: garbage.clear())
+
+    assert [1, 2, 3] == [fact.version for fact in log.read("a")]
+    assert [StoreBusy] == [type(error) for error in raised]
+
+
+@pytest.mark.parametrize("inside", [writer, reader])
+def test_close_from_inside_is_refused(log: SQLiteLog, head: Head, inside: Callable):
+    """A finalizer that closes the log inside an operation does not pull the file away."""
+    log.head("a")
+    raised: list[BaseException] = []
+    garbage = [Finalized(log.close, raised)]
+
+    with inside(log) as db:
+        garbage.clear()
+        assert (1,) == db.execute("SELECT 1").fetchone()
+
+    assert [StoreBusy] == [type(error) for error in raised]
+
+
+# Processes
+
+
+def test_the_slower_process_conflicts(log: SQLiteLog, head: Head, path: Path):
+    """Of two processes that append at one head the second conflicts, and can go on from there."""
+    program = """
+end = log.append("a", [said("theirs")], expected=log.head("a"))
+print(end.version)
+log.close()
+"""
+    assert ["4"] == output(start(program, path))
+
+    with pytest.raises(ConflictError) as caught:
+        log.append("a", [said("ours")], expected=head)
+    assert caught.value.actual
+    log.append("a", [said("ours")], expected=caught.value.actual)
+
+    texts = [fact.payload for fact in log.read("a", after=3)]
+    assert [said("theirs").payload, said("ours").payload] == texts
+
+
+def test_none_is_lost_between_processes(log: SQLiteLog, head: Head, path: Path):
+    """Two processes that race for one stream store all of their events, each once."""
+    program = """
+wait()
+for number in range(25):
+    while True:
+        try:
+            log.append("a", [said(f"{name} {number}")], expected=log.head("a"))
+            break
+        except ConflictError:
+            pass
+log.close()
+"""
+    go(*(start(program, path, name) for name in ("one", "two")))
+
+    chain = list(core.verified(log.read("a"), stream="a"))
+    for name in ("one", "two"):
+        expected = [said(f"{name} {number}").payload for number in range(25)]
+        assert expected == [fact.payload for fact in chain if fact.payload in expected]
+    assert len(chain) == 53
+
+
+def test_processes_make_the_file_together(path: Path):
+    """Several processes may open a new file at the same time: one makes it, all use it."""
+    program = """
+wait()
+log.append(name, [started(name)], expected=None)
+log.close()
+"""
+    go(*(start(program, path, name) for name in "abcdef"))
+
+    with closing(SQLiteLog(path)) as log:
+        assert list("abcdef") == [info.stream for info in log.streams()]
+
+
+def test_acknowledged_events_survive_a_kill(log: SQLiteLog, head: Head, path: Path):
+    """What was acknowledged is there after the process was killed."""
+    program = """
+end = log.append("a", [said("theirs")], expected=log.head("a"))
+wait()
+"""
+    process = start(program, path)
+    ready(process)
+    process.kill()
+    process.communicate(timeout=60)
+
+    assert [said("theirs").payload] == [fact.payload for fact in log.read("a", after=3)]
+
+
+@needs_fork
+def test_forked_process_goes_on(path: Path):
+    """After os.fork both processes read and append; they do not share a connection."""
+    program = """
+import threading
+log.append("a", [started("a")], expected=None)
+reading = log.read("a")
+held, done = threading.Event(), threading.Event()
+
+def hold():
+    with log._writer.shared.exclusive(), log._reader.exclusive():
+        held.set()
+        done.wait()
+
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    try:
+        log.append("a", [said("child")], expected=log.head("a"))
+        log.append("b", [started("b")], expected=None)
+        log.close()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+done.set()
+thread.join()
+log.append("a", [said("parent")], expected=log.head("a"))
+print(status, *(fact.version for fact in log.read("a")), *(s.stream for s in log.streams()))
+log.close()
+"""
+    assert ["0", "1", "2", "3", "a", "b"] == output(start(program, path))
+
+
+# Costs
+
+
+def test_identity_is_read_by_index(log: SQLiteLog, head: Head):
+    """What a listing reads of each stream is found by its own index, not by reading it all."""
+    statements: list[str] = []
+    with reader(log) as db:
+        db.set_trace_callback(statements.append)
+    assert [1] == [fact.version for fact in log.read("a", types=core.IDENTITY_TYPES)]
+
+    (query,) = [sql for sql in statements if " type IN " in sql]
+    with reader(log) as db:
+        db.set_trace_callback(None)
+        plan = db.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
+
+    assert [
+        b"SEARCH events USING INDEX events_identity (stream=? AND version>? AND version<?)"
+    ] == [detail for *_, detail in plan]
+
+
+def test_fork_costs_less_than_a_kilobyte(path: Path):
+    """A thousand forks of a long stream make the file grow by less than 1 kB each."""
+    with closing(SQLiteLog(path, durability="os")) as log:
+        facts = [started("a"), *(said("x" * 500) for _ in range(499))]
+        point = log.append("a", facts, expected=None)
+        before = checkpointed(path)
+
+        for number in range(1000):
+            child = f"child-{number}"
+            log.fork("a", child, at=500, prepared=forked(child, "a", point))
+
+        assert (checkpointed(path) - before) / 1000 < 1000
+
+
+def checkpointed(path: Path) -> int:
+    """The size of the file after everything was moved into it."""
+    with plain(path) as db:
+        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert busy == 0
+    return os.path.getsize(path)
