@@ -46,12 +46,14 @@ def by_hand(previous: bytes, version: int, fields: dict) -> bytes:
 
 
 def chained(count: int) -> list[Recorded]:
+    """A stream of some events."""
     events = [SessionStarted(session_id="a", library="0")]
     events += [SystemChanged(system=str(number)) for number in range(1, count)]
     return record([prepare(e, recorded_at=7, salt=SALT) for e in events], stream="a", after=None)
 
 
 def erased(fact: Recorded) -> Recorded:
+    """The same event with its digest in place of salt and payload."""
     return Recorded(
         **{name: getattr(fact, name) for name in ("type", "schema", "recorded_at", "codec")},
         salt=None,
@@ -129,7 +131,7 @@ def test_nothing_is_cut_to_fit(changed: dict):
     """A field that the header cannot hold whole has no hash, rather than that of another one."""
     fields = {"version": 1, "type": "tool.called", "schema": 1, "recorded_at": 0, "codec": 1}
 
-    with pytest.raises(ValueError, match="fit|surrogates"):
+    with pytest.raises(ValueError, match=r"fit|surrogates"):
         event_hash(GENESIS, **{**fields, "digest": bytes(32), **changed})
 
 

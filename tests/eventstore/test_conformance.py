@@ -1,5 +1,3 @@
-import re
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,29 +10,35 @@ from agent.eventstore.log import EventLog
 
 class TestMemoryLog(EventLogConformance):
     def open_log(self) -> EventLog:
+        """Open the log."""
         return MemoryLog()
 
 
 class TestSQLiteLog(EventLogConformance):
     @pytest.fixture(autouse=True)
     def file(self, tmp_path: Path):
+        """Give each test a file of its own."""
         self.path = tmp_path / "log.db"
 
     def open_log(self) -> EventLog:
+        """Open the log."""
         return SQLiteLog(self.path)
 
     def reopen(self, log: EventLog) -> EventLog:
+        """Close the file and open it again."""
         log.close()
         return self.open_log()
 
 
 class TestSQLiteLogWithoutFlush(TestSQLiteLog):
     def open_log(self) -> EventLog:
+        """Open the log."""
         return SQLiteLog(self.path, durability="os")
 
 
 class TestSQLiteLogInMemory(EventLogConformance):
     def open_log(self) -> EventLog:
+        """Open the log."""
         return SQLiteLog(":memory:")
 
 
@@ -43,4 +47,4 @@ def test_contract_is_numbered():
     tests = sorted(name for name in dir(EventLogConformance) if name.startswith("test_"))
 
     assert [f"test_{n:02}" for n in range(1, len(tests) + 1)] == [name[:7] for name in tests]
-    assert [] == [name for name in tests if not getattr(EventLogConformance, name).__doc__]
+    assert [name for name in tests if not getattr(EventLogConformance, name).__doc__] == []

@@ -14,6 +14,7 @@ ZERO = bytes(32)
 
 
 def chain(count: int) -> list[Recorded]:
+    """A stream of some events."""
     facts = [started("a"), *(said(str(number)) for number in range(1, count))]
     return record(facts, stream="a", after=None)
 
@@ -60,14 +61,14 @@ def test_fork_is_placed():
     """A child's first own event follows the fork point."""
     fact = core.to_fork("b", forked("b", "a", Head(3, ZERO)), Head(3, ZERO))
 
-    assert ("b", 4, "session.forked") == (fact.stream, fact.version, fact.type)
+    assert (fact.stream, fact.version, fact.type) == ("b", 4, "session.forked")
 
 
 def test_deletion_is_placed():
     """A deletion follows the head."""
     fact = core.to_delete("a", deleted(), Head(3, ZERO))
 
-    assert ("a", 4, "session.deleted") == (fact.stream, fact.version, fact.type)
+    assert (fact.stream, fact.version, fact.type) == ("a", 4, "session.deleted")
 
 
 def test_other_events_neither_fork_nor_delete():
@@ -101,6 +102,7 @@ def test_missing_parent():
 
 
 def settled(stored: list[Recorded], facts: list, expected: Head | None) -> Head | None:
+    """What becomes of an append to a stream that holds `stored`."""
     return core.settle(
         core.to_append("a", facts, expected),
         expected=expected,
@@ -245,7 +247,7 @@ def test_contiguous_passes_on():
 
     assert facts == list(core.contiguous(facts, stream="a", after=0, until=5))
     assert facts[2:] == list(core.contiguous(facts[2:], stream="a", after=2, until=5))
-    assert [] == list(core.contiguous([], stream="a", after=5, until=5))
+    assert list(core.contiguous([], stream="a", after=5, until=5)) == []
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 4, 5])
@@ -294,4 +296,4 @@ def test_swapped_siblings_are_found():
 
 def test_an_empty_chain_verifies():
     """Nothing to verify is fine."""
-    assert [] == list(core.verified([], stream="a"))
+    assert list(core.verified([], stream="a")) == []

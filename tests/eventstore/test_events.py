@@ -16,7 +16,7 @@ from agent.eventstore.events import (
     attachments_of,
     parts_of,
 )
-from agent.eventstore.messages import FilePart, ImagePart, Message, TextPart, ToolResultPart
+from agent.eventstore.messages import Blob, FilePart, ImagePart, Message, TextPart, ToolResultPart
 from agent.eventstore.values import Failure, Usage
 from tests.eventstore.samples import BLOB, SAMPLES
 
@@ -24,12 +24,12 @@ from tests.eventstore.samples import BLOB, SAMPLES
 def test_every_event_has_its_own_tag():
     """The union is closed: each class of it is known by one dotted tag."""
     assert len(EVENTS) == len(get_args(Event))
-    assert [] == [tag for tag in EVENTS if tag.count(".") != 1 or tag != tag.lower()]
+    assert [tag for tag in EVENTS if tag.count(".") != 1 or tag != tag.lower()] == []
 
 
 def test_tags_fit_the_hash_chain():
     """Every tag fits the fixed header of the chain."""
-    assert [] == [tag for tag in EVENTS if len(tag.encode()) > TYPE_BYTES]
+    assert [tag for tag in EVENTS if len(tag.encode()) > TYPE_BYTES] == []
 
 
 @pytest.mark.parametrize("tag", EVENTS)
@@ -45,14 +45,14 @@ def test_event_is_frozen(tag: str):
 
 def test_every_event_is_described():
     """Each class of event says in its docstring what it means."""
-    assert [] == [tag for tag, cls in EVENTS.items() if not cls.__doc__]
+    assert [tag for tag, cls in EVENTS.items() if not cls.__doc__] == []
 
 
 def test_fields_are_given_by_name():
     """The fields of an event have no order: they are given by name only."""
     positional = [tag for tag, cls in EVENTS.items() if cls.__match_args__]
 
-    assert [] == positional
+    assert positional == []
 
 
 def test_identity_types_are_events():
@@ -71,13 +71,11 @@ def test_parts_are_found_in_every_event():
 
 def test_attachments_are_named_once():
     """The attachments of an event are told once each, those inside of results included."""
-    image, file = ImagePart.from_bytes(b"1"), FilePart.from_bytes(b"2", "text/plain")
+    one, two = Blob.of(b"1"), Blob.of(b"2")
+    image, file = ImagePart(one), FilePart(two, "text/plain")
     message = Message.user(image, file, image, ToolResultPart("c", (TextPart("x"), file)))
 
-    assert attachments_of(MessageAdded(message=message)) == (
-        image.source.digest,
-        file.source.digest,
-    )
+    assert attachments_of(MessageAdded(message=message)) == (one.digest, two.digest)
 
 
 def test_attachments_are_found_in_every_event():

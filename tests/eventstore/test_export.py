@@ -1,31 +1,23 @@
 import base64
-import copy
 import hashlib
 import json
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.eventstore import core
 from agent.eventstore.backends.memory import MemoryLog
-from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.conformance.facts import (
     attached,
     deleted,
-    fixed,
     forked,
     places,
     said,
     started,
 )
 from agent.eventstore.errors import ConflictError, InvalidExport, UnknownEvent
-from agent.eventstore.events import MetadataChanged
 from agent.eventstore.export import export_events, import_events, parse_export, session_id_of
 from agent.eventstore.log import EventLog
 from agent.eventstore.record import Prepared, Recorded, record
@@ -39,11 +31,13 @@ NESTED = b"[" * 10_000 + b"]" * 10_000
 
 
 def sample(*, stream: str = "a", extra: tuple[Prepared, ...] = ()) -> list[Recorded]:
+    """A stream of four events, one with an attachment."""
     facts = [started("a"), said("one"), attached(b"x"), said("\N{SNOWMAN}"), *extra]
     return record(facts, stream=stream, after=None)
 
 
 def source() -> MemoryLog:
+    """A log that holds the sample."""
     log = MemoryLog()
     log.put_blob(b"x")
     log.append("a", sample(), expected=None)
@@ -51,15 +45,18 @@ def source() -> MemoryLog:
 
 
 def exported(recorded: list[Recorded] | None = None) -> Data:
+    """An export, of the sample unless of others."""
     return export_events(recorded or sample(), source())
 
 
 def erased(fact: Recorded) -> Recorded:
+    """The same event with its digest in place of salt and payload."""
     fields = {name: getattr(fact, name) for name in fact.__struct_fields__}
     return Recorded(**{**fields, "salt": None, "payload": None, "erased_digest": fact.digest})
 
 
 def refusal(data: Data) -> InvalidExport:
+    """How an export is refused."""
     with pytest.raises(InvalidExport) as caught:
         parse_export(data)
     return caught.value
@@ -157,7 +154,7 @@ def test_erased_payload_round_trip(log: EventLog):
     import_events(log, "a", parse_export(data))
 
     assert {"digest"} == {"digest", "salt", "payload"} & set(data["events"][2])
-    assert {} == data["attachments"]
+    assert data["attachments"] == {}
     assert data == export_events(list(log.read("a")), log)
     chain = list(core.verified(log.read("a"), stream="a"))
     assert facts[2].digest == chain[2].erased_digest
@@ -475,7 +472,7 @@ def test_unknown_event_is_refused():
     with pytest.raises(UnknownEvent) as caught:
         parse_export(forged(said("x"), future))
 
-    assert ("session.painted", 3) == (caught.value.type, caught.value.version)
+    assert (caught.value.type, caught.value.version) == ("session.painted", 3)
 
 
 @pytest.mark.parametrize(
@@ -533,7 +530,7 @@ def test_nothing_is_written_on_failure(log: EventLog):
         import_events(log, "b", parse_export(data))
 
     assert before == list(log.read_all())
-    assert ["a"] == [info.stream for info in log.streams()]
+    assert [info.stream for info in log.streams()] == ["a"]
     with pytest.raises(Exception, match=DIGEST):
         log.get_blob(DIGEST)
 
@@ -552,7 +549,7 @@ def test_unknown_events_are_exported():
     data = export_events(facts, log)
 
     assert payload.decode() == data["events"][1]["payload"]
-    assert [DIGEST] == list(data["attachments"])
+    assert list(data["attachments"]) == [DIGEST]
 
 
 def test_session_id_of_a_later_release():

@@ -1,7 +1,7 @@
 """Any sequence of calls, on both logs at once, held against a model that is obviously right."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,14 +51,17 @@ class Model:
         self.held: set[str] = set()
 
     def feed(self) -> list[Row]:
+        """Every row that has not been purged."""
         living = {row for rows in self.streams.values() for row in rows}
         return [row for row in self.written if row in living or row.fact.type == core.DELETED]
 
     def head(self, name: str) -> Head | None:
+        """The head of a stream."""
         rows = self.streams.get(name)
         return rows[-1].fact.head if rows else None
 
     def write(self, facts: Sequence[Recorded], inherited: Sequence[Row] = ()) -> Head:
+        """Add rows to the end of a stream."""
         rows = [Row(fact) for fact in facts]
         if not {digest for row in rows for digest in row.attached} <= self.held:
             raise AttachmentMissing("")
@@ -67,6 +70,7 @@ class Model:
         return facts[-1].head
 
     def append(self, name: str, prepared: Sequence[Prepared], expected: Head | None) -> Head:
+        """Append as the contract says."""
         facts = record(prepared, stream=name, after=expected)
         rows = self.streams.get(name, [])
         if self.head(name) == expected:
@@ -77,6 +81,7 @@ class Model:
         raise ConflictError(name, expected=expected, actual=self.head(name))
 
     def fork(self, parent: str, child: str, at: int, prepared: Prepared) -> Head:
+        """Fork as the contract says."""
         inherited = self.streams.get(parent, [])[:at]
         if at < 1 or len(inherited) < at:
             raise UnknownStream("", stream=parent)
@@ -92,6 +97,7 @@ class Model:
         raise ConflictError(child, expected=None, actual=self.head(child))
 
     def delete(self, name: str, prepared: Prepared) -> bool:
+        """Delete as the contract says."""
         if name not in self.streams:
             return False
         before = {digest for row in self.feed() for digest in row.attached}
@@ -102,6 +108,7 @@ class Model:
         return True
 
     def take(self, name: str, facts: Sequence[Recorded]) -> Head:
+        """Import: the rows that are missing, if the others are the same."""
         rows = self.streams.get(name, [])
         stored = [row.fact.hash for row in rows]
         if stored != [fact.hash for fact in facts[: len(rows)]]:
@@ -122,6 +129,7 @@ def outcome(call: Callable[[], object]) -> object:
 class LogMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
+        """Begin with empty logs."""
         self.folder = TemporaryDirectory()
         self.memory = MemoryLog()
         self.sqlite = self.opened()
@@ -131,30 +139,36 @@ class LogMachine(RuleBasedStateMachine):
         self.forks: list[tuple[str, str, int, Prepared]] = []
 
     def opened(self) -> SQLiteLog:
+        """The SQLite log, on its file."""
         return SQLiteLog(Path(self.folder.name, "log.db"), durability="os")
 
     def teardown(self) -> None:
+        """Remove the file."""
         if hasattr(self, "sqlite"):
             self.sqlite.close()
             self.folder.cleanup()
 
     def agree(self, expected: Callable[[], object], call: Callable[[EventLog], object]) -> None:
+        """Do the same to both logs, and hold them to what the model answers."""
         answer = outcome(expected)
         assert answer == outcome(lambda: call(self.memory))
         assert answer == outcome(lambda: call(self.sqlite))
 
     def append(self, name: str, facts: list[Prepared], expected: Head | None) -> None:
+        """Append to the model and to both logs."""
         self.agree(
             lambda: self.model.append(name, facts, expected),
             lambda log: log.append(name, facts, expected=expected),
         )
 
     def messages(self, number: int, data: Sequence[bytes]) -> list[Prepared]:
+        """New messages, and one with these attachments."""
         plain = [said(next(self.fresh)) for _ in range(number)]
         return [*plain, attached(*data)] if data else plain
 
     @rule(name=names, number=st.integers(1, 3), data=contents)
     def grow(self, name: str, number: int, data: list[bytes]) -> None:
+        """Append to a stream at its head, or make it."""
         head = self.model.head(name)
         facts = self.messages(number, data)
         if head is None:
@@ -164,23 +178,27 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(index=st.integers(0, 20))
     def retry_append(self, index: int) -> None:
+        """Append once more what was appended before."""
         if index < len(self.appends):
             self.append(*self.appends[-1 - index])
 
     @rule(name=names, version=versions)
     def append_elsewhere(self, name: str, version: int) -> None:
+        """Append at any other head, that the stream had or never had."""
         rows = self.model.streams.get(name, [])
         expected = rows[version].fact.head if version < len(rows) else Head(version + 1, bytes(32))
         self.append(name, self.messages(1, []), expected)
 
     @rule(data=st.sampled_from(CONTENTS))
     def put(self, data: bytes) -> None:
+        """Store an attachment."""
         name = hashlib.sha256(data).hexdigest()
         self.model.held.add(name)
         self.agree(lambda: name, lambda log: log.put_blob(data))
 
     @rule(parent=names, child=names, at=versions)
     def fork(self, parent: str, child: str, at: int) -> None:
+        """Fork any stream anywhere."""
         rows = self.model.streams.get(parent, [])
         point = rows[at - 1].fact.head if 1 <= at <= len(rows) else Head(at, bytes(32))
         self.forks.append((parent, child, at, forked(child, parent, point)))
@@ -188,6 +206,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(index=st.integers(0, 10))
     def fork_again(self, index: int) -> None:
+        """Fork once more as before."""
         if index < len(self.forks):
             parent, child, at, fact = self.forks[-1 - index]
             self.agree(
@@ -197,11 +216,13 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(name=names)
     def delete(self, name: str) -> None:
+        """Delete a stream, if it is there."""
         fact = deleted(next(self.fresh))
         self.agree(lambda: self.model.delete(name, fact), lambda log: log.delete(name, fact))
 
     @rule(source=names, into=names, cut=st.integers(0, 2))
     def copy(self, source: str, into: str, cut: int) -> None:
+        """Export a stream, or its beginning, and import it under any name."""
         rows = self.model.streams.get(source, [])
         facts = [row.fact for row in rows[: max(len(rows) - cut, 1)]]
         if not facts:
@@ -216,11 +237,13 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
+        """Open the file again."""
         self.sqlite.close()
         self.sqlite = self.opened()
 
     @rule(name=names, after=versions, until=st.none() | versions, types=st.booleans())
     def read_range(self, name: str, after: int, until: int | None, types: bool) -> None:
+        """Read any part of a stream."""
         rows = self.model.streams.get(name, [])
         kept = [
             row.fact.hash
@@ -235,6 +258,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 30))
     def follow_the_feed(self, place: int) -> None:
+        """Go on in the feed from any checkpoint."""
         feed = list(self.memory.read_all())[:place]
         checkpoint = feed[-1].position or 0 if feed else 0
         rest = [row.fact.hash for row in self.model.feed()[len(feed) :]]
@@ -242,6 +266,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @invariant()
     def streams_are_alike(self) -> None:
+        """Each stream has its events, contiguous and verified, a fork those of its parent first."""
         for name in NAMES:
             events = list(self.memory.read(name))
             rows = self.model.streams.get(name, [])
@@ -253,12 +278,14 @@ class LogMachine(RuleBasedStateMachine):
 
     @invariant()
     def listings_are_alike(self) -> None:
+        """The streams are listed by name, with the same heads and times."""
         listing = list(self.memory.streams())
         assert listing == list(self.sqlite.streams())
         assert sorted(self.model.streams) == [info.stream for info in listing]
 
     @invariant()
     def feeds_are_alike(self) -> None:
+        """The feed has each living event once, in the order of the appends."""
         feed = list(self.memory.read_all())
         assert feed == list(self.sqlite.read_all())
         assert [unplaced(row.fact) for row in self.model.feed()] == [unplaced(f) for f in feed]
@@ -267,6 +294,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @invariant()
     def attachments_are_alike(self) -> None:
+        """An attachment is there as long as an event names it."""
         for data in CONTENTS:
             name = hashlib.sha256(data).hexdigest()
             held = name in self.model.held

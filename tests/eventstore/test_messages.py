@@ -84,7 +84,7 @@ def test_blob_is_named_by_its_content():
 def test_blob_carries_its_own_copy():
     """Changing the buffer afterwards does not change the attachment."""
     buffer = bytearray(b"data")
-    blob = Blob.of(buffer)
+    blob = Blob.of(memoryview(buffer))  # pyright: ignore[reportArgumentType]
     buffer[:] = b"else"
 
     assert blob.data == b"data"

@@ -11,9 +11,10 @@ from agent.eventstore.record import Head, Prepared, Recorded, prepare, record
 EVENT = MessageAdded(message=Message.user("hello"))
 
 
-def recorded(type: str, payload: bytes | None, *, schema: int = 1) -> Recorded:
+def recorded(tag: str, payload: bytes | None, *, schema: int = 1) -> Recorded:
+    """An event as it was read, at version 7."""
     return Recorded(
-        type, schema, 0, 1, b"salt", payload, stream="a", version=7, hash=bytes(32), position=70
+        tag, schema, 0, 1, b"salt", payload, stream="a", version=7, hash=bytes(32), position=70
     )
 
 
@@ -86,7 +87,7 @@ def test_position_is_told_later():
 
     placed = fact.at_position(9)
 
-    assert (None, 9) == (fact.position, placed.position)
+    assert (fact.position, placed.position) == (None, 9)
     assert (fact.hash, fact.version, fact.stream) == (placed.hash, placed.version, placed.stream)
     assert placed.event is EVENT
 
@@ -100,23 +101,23 @@ def test_erased_event_names_its_place():
     with pytest.raises(CorruptLog, match="erased") as caught:
         _ = fact.event
 
-    assert ("a", 7) == (caught.value.stream, caught.value.version)
+    assert (caught.value.stream, caught.value.version) == ("a", 7)
 
 
 @pytest.mark.parametrize(
-    ("type", "schema", "known"), [("a.later", 1, None), ("message.added", 2, 1)]
+    ("tag", "schema", "known"), [("a.later", 1, None), ("message.added", 2, 1)]
 )
-def test_unknown_event_names_its_place(type: str, schema: int, known: int | None):
+def test_unknown_event_names_its_place(tag: str, schema: int, known: int | None):
     """An event of a later release says which one, and where it stands."""
     with pytest.raises(UnknownEvent) as caught:
-        _ = recorded(type, b"{}", schema=schema).event
+        _ = recorded(tag, b"{}", schema=schema).event
 
     error = caught.value
-    assert (type, schema, known, 7) == (error.type, error.schema, error.known, error.version)
+    assert (tag, schema, known, 7) == (error.type, error.schema, error.known, error.version)
 
 
 @pytest.mark.parametrize(
-    ("type", "payload", "schema"),
+    ("tag", "payload", "schema"),
     [
         ("system.changed", b'{"type":"system.changed","system":"\xff"}', 1),
         ("metadata.changed", b'{"metadata":' + b"[" * 10_000 + b"]" * 10_000 + b"}", 1),
@@ -126,9 +127,9 @@ def test_unknown_event_names_its_place(type: str, schema: int, known: int | None
     ],
     ids=["no UTF-8", "nested", "incomplete", "empty", "schema 0"],
 )
-def test_unreadable_event_names_its_place(type: str, payload: bytes, schema: int):
+def test_unreadable_event_names_its_place(tag: str, payload: bytes, schema: int):
     """Bytes that do not decode, in whichever way, are a corrupt log at that version."""
     with pytest.raises(CorruptLog, match="does not decode") as caught:
-        _ = recorded(type, payload, schema=schema).event
+        _ = recorded(tag, payload, schema=schema).event
 
-    assert ("a", 7) == (caught.value.stream, caught.value.version)
+    assert (caught.value.stream, caught.value.version) == ("a", 7)

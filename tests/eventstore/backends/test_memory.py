@@ -7,7 +7,7 @@ from agent.eventstore.log import Durability
 
 
 class Finalized:
-    """Calls a function when it is collected, and keeps what that raised."""
+    """Calls a function when it is collected, and keeps its refusal."""
 
     def __init__(self, call, raised: list[BaseException]) -> None:
         self.call = call
@@ -16,7 +16,7 @@ class Finalized:
     def __del__(self) -> None:
         try:
             self.call()
-        except Exception as error:
+        except StoreBusy as error:
             self.raised.append(error)
 
 
@@ -61,7 +61,7 @@ def test_reading_is_a_snapshot():
     next(reading)
     log.append("a", [said("y")], expected=head)
 
-    assert [2] == [fact.version for fact in reading]
+    assert [fact.version for fact in reading] == [2]
 
 
 def test_attachment_is_a_copy():
@@ -69,7 +69,7 @@ def test_attachment_is_a_copy():
     log = MemoryLog()
     buffer = bytearray(b"data")
 
-    digest = log.put_blob(buffer)
+    digest = log.put_blob(memoryview(buffer))  # pyright: ignore[reportArgumentType]
     buffer[:] = b"else"
 
     assert log.get_blob(digest) == b"data"

@@ -1,4 +1,3 @@
-import os
 import sqlite3
 import sys
 import threading
@@ -6,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -29,11 +29,13 @@ needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    """The file of the log under test."""
     return tmp_path / "log.db"
 
 
 @pytest.fixture
 def log(path: Path) -> Iterator[SQLiteLog]:
+    """A log in a file, closed after the test."""
     with closing(SQLiteLog(path)) as opened:
         yield opened
 
@@ -51,10 +53,12 @@ def plain(path: Path) -> closing[sqlite3.Connection]:
 
 
 def writer(log: SQLiteLog):
+    """The one connection that writes."""
     return log._writer.shared.exclusive()
 
 
 def reader(log: SQLiteLog):
+    """The one connection that reads."""
     return log._reader.exclusive()
 
 
@@ -81,7 +85,7 @@ def test_closed_log_is_one_file(log: SQLiteLog, head: Head, path: Path):
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("fsync", 2), ("os", 1)])
-def test_durability_is_set(path: Path, durability: str, synchronous: int):
+def test_durability_is_set(path: Path, durability: Literal["fsync", "os"], synchronous: int):
     """The file is in WAL mode; every commit is flushed unless durability is given up."""
     with closing(SQLiteLog(path, durability=durability)) as log:
         log.append("a", [started("a")], expected=None)
@@ -90,9 +94,9 @@ def test_durability_is_set(path: Path, durability: str, synchronous: int):
         for connection in (writer(log), reader(log)):
             with connection as db:
                 assert (synchronous,) == db.execute("PRAGMA synchronous").fetchone()
-                assert (1,) == db.execute("PRAGMA foreign_keys").fetchone()
+                assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)
         with plain(path) as db:
-            assert ("wal",) == db.execute("PRAGMA journal_mode").fetchone()
+            assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_memory_says_so():
@@ -110,7 +114,7 @@ def test_file_stays_where_it_was_named(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.chdir(tmp_path / "elsewhere")
 
         assert head == log.head("a")
-        assert [] == list((tmp_path / "elsewhere").iterdir())
+        assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_log_needs_a_name():
@@ -124,15 +128,15 @@ def test_payload_is_readable_sql(log: SQLiteLog, head: Head, path: Path):
     query = "SELECT version, payload ->> '$.message.parts[0].text' FROM events WHERE version > 1"
 
     with plain(path) as db:
-        assert [(2, "Here:"), (3, "end")] == db.execute(query).fetchall()
-        assert [("text",)] == db.execute("SELECT DISTINCT typeof(payload) FROM events").fetchall()
+        assert db.execute(query).fetchall() == [(2, "Here:"), (3, "end")]
+        assert db.execute("SELECT DISTINCT typeof(payload) FROM events").fetchall() == [("text",)]
 
 
 def test_reopening_needs_no_migration(log: SQLiteLog, head: Head, path: Path):
     """An up-to-date file is opened without loading sqlite-utils, which takes long."""
     program = "print(log.head('a').version, 'sqlite_utils' in sys.modules); log.close()"
 
-    assert ["3", "False"] == output(start(program, path))
+    assert output(start(program, path)) == ["3", "False"]
 
 
 # Files that are no log
@@ -277,7 +281,7 @@ def test_shared_events_are_never_removed(log: SQLiteLog, head: Head, path: Path)
     with plain(path) as db, pytest.raises(sqlite3.IntegrityError, match="never removed"):
         db.execute("DELETE FROM events WHERE stream = 1 AND version = 2")
 
-    assert [("a", 1), ("a", 2), ("b", 3)] == places(log.read("b"))
+    assert places(log.read("b")) == [("a", 1), ("a", 2), ("b", 3)]
 
 
 def test_payload_can_be_erased(log: SQLiteLog, head: Head, path: Path):
@@ -310,7 +314,7 @@ def test_lock_of_another_program_is_busy(path: Path):
 
         log.append("b", [started("b")], expected=None)
 
-        assert [("a", 1), ("b", 1)] == places(log.read_all())
+        assert places(log.read_all()) == [("a", 1), ("b", 1)]
 
 
 def test_full_disk_is_no_loss(log: SQLiteLog, head: Head):
@@ -332,12 +336,11 @@ def test_full_disk_is_no_loss(log: SQLiteLog, head: Head):
 def together(log: SQLiteLog, *jobs: Callable[[], object]) -> tuple[list[Future[object]], int]:
     """Queue each job in a thread of its own, then let them all go; how often was committed."""
     commits: list[str] = []
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        with writer(log) as db:
-            db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
-            futures = [pool.submit(job) for job in jobs]
-            while len(log._writer._queue) < len(jobs):
-                threading.Event().wait(0.001)
+    with ThreadPoolExecutor(len(jobs)) as pool, writer(log) as db:
+        db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+        futures = [pool.submit(job) for job in jobs]
+        while len(log._writer._queue) < len(jobs):
+            threading.Event().wait(0.001)
     with writer(log) as db:
         db.set_trace_callback(None)
     return futures, len(commits)
@@ -373,7 +376,7 @@ def test_refusal_concerns_one_writer(log: SQLiteLog, head: Head):
     assert isinstance(missing.exception(), AttachmentMissing)
     assert none.result() is False
     assert log.head("c") == made.result()
-    assert ["a", "c"] == [info.stream for info in log.streams()]
+    assert [info.stream for info in log.streams()] == ["a", "c"]
 
 
 def test_failure_reaches_its_own_thread(log: SQLiteLog, head: Head):
@@ -400,19 +403,18 @@ def test_busy_is_waited_for_once(path: Path):
         db.execute("BEGIN IMMEDIATE")
         names = "bcdefghi"
         commits: list[str] = []
-        with ThreadPoolExecutor(len(names)) as pool:
-            with writer(log):
-                futures = [
-                    pool.submit(log.append, name, [started(name)], expected=None) for name in names
-                ]
-                while len(log._writer._queue) < len(names):
-                    threading.Event().wait(0.001)
+        with ThreadPoolExecutor(len(names)) as pool, writer(log):
+            futures = [
+                pool.submit(log.append, name, [started(name)], expected=None) for name in names
+            ]
+            while len(log._writer._queue) < len(names):
+                threading.Event().wait(0.001)
         db.execute("ROLLBACK")
 
         assert {StoreBusy} == {type(future.exception()) for future in futures}
         assert begins == ["BEGIN IMMEDIATE"]
         assert commits == []
-        assert ["a"] == [info.stream for info in log.streams()]
+        assert [info.stream for info in log.streams()] == ["a"]
 
 
 def test_call_from_inside_is_refused(log: SQLiteLog, head: Head):
@@ -429,7 +431,7 @@ def test_call_from_inside_is_refused(log: SQLiteLog, head: Head):
 
     assert [StoreBusy] * 2 == [type(error) for error in raised]
     log.append("a", [said("y")], expected=head)
-    assert ["a"] == [info.stream for info in log.streams()]
+    assert [info.stream for info in log.streams()] == ["a"]
 
 
 def test_read_from_inside_is_refused(log: SQLiteLog, head: Head):
@@ -440,7 +442,7 @@ def test_read_from_inside_is_refused(log: SQLiteLog, head: Head):
     with reader(log) as db:
         db.set_trace_callback(lambda sql: garbage.clear())
 
-    assert [1, 2, 3] == [fact.version for fact in log.read("a")]
+    assert [fact.version for fact in log.read("a")] == [1, 2, 3]
     assert [StoreBusy] == [type(error) for error in raised]
 
 
@@ -453,7 +455,7 @@ def test_close_from_inside_is_refused(log: SQLiteLog, head: Head, inside: Callab
 
     with inside(log) as db:
         garbage.clear()
-        assert (1,) == db.execute("SELECT 1").fetchone()
+        assert db.execute("SELECT 1").fetchone() == (1,)
 
     assert [StoreBusy] == [type(error) for error in raised]
 
@@ -468,7 +470,7 @@ end = log.append("a", [said("theirs")], expected=log.head("a"))
 print(end.version)
 log.close()
 """
-    assert ["4"] == output(start(program, path))
+    assert output(start(program, path)) == ["4"]
 
     with pytest.raises(ConflictError) as caught:
         log.append("a", [said("ours")], expected=head)
@@ -562,7 +564,7 @@ log.append("a", [said("parent")], expected=log.head("a"))
 print(status, *(fact.version for fact in log.read("a")), *(s.stream for s in log.streams()))
 log.close()
 """
-    assert ["0", "1", "2", "3", "a", "b"] == output(start(program, path))
+    assert output(start(program, path)) == ["0", "1", "2", "3", "a", "b"]
 
 
 # Costs
@@ -573,16 +575,16 @@ def test_identity_is_read_by_index(log: SQLiteLog, head: Head):
     statements: list[str] = []
     with reader(log) as db:
         db.set_trace_callback(statements.append)
-    assert [1] == [fact.version for fact in log.read("a", types=core.IDENTITY_TYPES)]
+    assert [fact.version for fact in log.read("a", types=core.IDENTITY_TYPES)] == [1]
 
     (query,) = [sql for sql in statements if " type IN " in sql]
     with reader(log) as db:
         db.set_trace_callback(None)
         plan = db.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
 
-    assert [
+    assert [detail for *_, detail in plan] == [
         b"SEARCH events USING INDEX events_identity (stream=? AND version>? AND version<?)"
-    ] == [detail for *_, detail in plan]
+    ]
 
 
 def test_fork_costs_less_than_a_kilobyte(path: Path):
@@ -604,4 +606,4 @@ def checkpointed(path: Path) -> int:
     with plain(path) as db:
         (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     assert busy == 0
-    return os.path.getsize(path)
+    return path.stat().st_size

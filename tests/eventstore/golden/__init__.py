@@ -8,6 +8,6 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 
 
-def path_of(type: str, schema: int) -> Path:
+def path_of(tag: str, schema: int) -> Path:
     """The golden file of a schema version."""
-    return FOLDER / f"{type}.v{schema}.json"
+    return FOLDER / f"{tag}.v{schema}.json"

@@ -1,0 +1,32 @@
+"""The reference names everything that there is."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from agent.eventstore.events import EVENTS
+from agent.eventstore.messages import Part
+
+PAGE = Path(__file__, "../../../docs/events.md").resolve().read_text()
+
+
+def _row(tag: str) -> str:
+    found = re.search(rf"^\| `{re.escape(tag)}` \|.*$", PAGE, re.MULTILINE)
+    assert found, f"docs/events.md has no row for {tag}"
+    return found.group()
+
+
+@pytest.mark.parametrize("tag", sorted(EVENTS))
+def test_every_event_is_described_with_its_fields(tag: str) -> None:
+    """The event reference has a row for each type, with exactly its fields."""
+    fields = _row(tag).split("|")[2]
+    assert re.findall(r"`(\w+)`", fields) == list(EVENTS[tag].__struct_fields__)
+
+
+@pytest.mark.parametrize("part", get_args(Part), ids=lambda part: part.__struct_config__.tag)
+def test_every_part_is_described_with_its_fields(part: type) -> None:
+    """The event reference has a row for each kind of part, with its fields."""
+    own = [name for name in part.__struct_fields__ if name != "opaque"]
+    assert re.findall(r"`(\w+)`", _row(part.__struct_config__.tag).split("|")[2]) == own
