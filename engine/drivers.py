@@ -11,8 +11,8 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
 
 from agent.engine.effects import (
     Answered,
@@ -113,7 +113,7 @@ def _call(
                     return Answered(item, run.calling_for)
                 run.heard(item)
                 yield item
-    except ProviderError as error:
+    except AgentError as error:
         return CallFailed(error, run.partial, run.calling_for)
     return CallFailed(_silent(provider), run.partial, run.calling_for)
 
@@ -159,41 +159,45 @@ def reason_of(cause: BaseException) -> str:
 async def drive_async(run: Run[T], ports: Ports) -> AsyncEvents[T]:
     """Perform a turn from its beginning to its end without blocking the event loop."""
     tools = AsyncTools()
+    call: _AsyncCall | None = None
     try:
         run.send(None)
         while run.effect is not None:
-            async with aclosing(_step_async(run, ports, tools)) as events:
-                async for event in events:
+            match run.effect:
+                case CallModel(request):
+                    call = _AsyncCall(run, ports.provider, request)
+                    async for delta in call:
+                        yield delta
+                    run.send(call.outcome)
+                case Emit(event):
                     yield event
+                    run.send(None)
+                case effect:
+                    await _perform_async(run, ports, tools, effect)
     except BaseException as cause:
-        await tools.cancel()
-        await off_loop(ports, end, run, ports, cause)
+        try:
+            await tools.cancel()
+            if call is not None:
+                await call.cancel()
+        finally:
+            await off_loop(ports, end, run, ports, cause)
         raise
     if run.response is not None:
         yield Done(run.response)
 
 
-async def _step_async(run: Run[T], ports: Ports, tools: AsyncTools) -> AsyncEvents[T]:
+async def _perform_async(
+    run: Run[Any], ports: Ports, tools: AsyncTools, effect: StartTools | AwaitTools | Wait | StoreEffect
+) -> None:
     outcome: Any = None
-    match run.effect:
-        case CallModel(request):
-            async with aclosing(_call_async(run, ports.provider, request)) as items:
-                async for item in items:
-                    if isinstance(item, Answered | CallFailed):
-                        outcome = item
-                    else:
-                        yield item
-        case Emit(event):
-            yield event
+    match effect:
         case StartTools(runs):
             tools.start(runs)
         case AwaitTools(timeout):
             outcome = await tools.results(timeout)
         case Wait(seconds):
             await asyncio.sleep(seconds)
-        case None:
-            return
-        case effect:
+        case _:
             try:
                 outcome = await off_loop(ports, ports.perform, effect)
             except AgentError as error:
@@ -202,34 +206,61 @@ async def _step_async(run: Run[T], ports: Ports, tools: AsyncTools) -> AsyncEven
     run.send(outcome)
 
 
-async def _call_async(
-    run: Run[Any], provider: Provider, request: ModelRequest
-) -> AsyncGenerator[Delta | Answered | CallFailed, None]:
-    run.calling()
-    outcome: Answered | CallFailed | None = None
-    try:
-        async with aclosing(_iterate_async(provider, request)) as items:
-            async for item in items:
-                if isinstance(item, Answer):
-                    outcome = Answered(item, run.calling_for)
-                    break
-                run.heard(item)
-                yield item
-    except ProviderError as error:
-        outcome = CallFailed(error, run.partial, run.calling_for)
-    yield outcome or CallFailed(_silent(provider), run.partial, run.calling_for)
+class _AsyncCall:
+    """A model call in a task of its own, read as an iterator of deltas.
 
+    Cancelling a task unwinds the async generators that it is in from the innermost outwards.
+    Generators that are only dropped are closed one by one by the event loop, in any order and
+    perhaps never to the end, and with them the connection.
+    """
 
-async def _iterate_async(
-    provider: Provider, request: ModelRequest
-) -> AsyncGenerator[Delta | Answer, None]:
-    items = provider.call_async(request)
-    try:
-        async for item in items:
-            yield item
-    finally:
-        if isinstance(items, AsyncGenerator):
-            await items.aclose()
+    def __init__(self, run: Run[Any], provider: Provider, request: ModelRequest) -> None:
+        self._run = run
+        self._provider = provider
+        self._arrived: asyncio.Queue[Delta | None] = asyncio.Queue()
+        run.calling()
+        self._task = asyncio.ensure_future(self._read(request))
+        self._task.add_done_callback(self._finished)
+
+    async def _read(self, request: ModelRequest) -> Answer | None:
+        answer: Answer | None = None
+        async for item in self._provider.call_async(request):
+            if isinstance(item, Answer):
+                answer = answer or item
+            else:
+                self._arrived.put_nowait(item)
+        return answer
+
+    def _finished(self, task: asyncio.Task[Answer | None]) -> None:
+        if not task.cancelled():
+            task.exception()  # Seen, so that asyncio does not report it of a call nobody waits for.
+        self._arrived.put_nowait(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delta:
+        delta = await self._arrived.get()
+        if delta is None:
+            raise StopAsyncIteration
+        self._run.heard(delta)
+        return delta
+
+    @property
+    def outcome(self) -> Answered | CallFailed:
+        """How the call ended, once its deltas are read."""
+        try:
+            answer = self._task.result()
+        except ProviderError as error:
+            return CallFailed(error, self._run.partial, self._run.calling_for)
+        if answer is None:
+            return CallFailed(_silent(self._provider), self._run.partial, self._run.calling_for)
+        return Answered(answer, self._run.calling_for)
+
+    async def cancel(self) -> None:
+        """End the call where it is; returns when its connection is closed or given back."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
 
 
 async def off_loop(

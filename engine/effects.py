@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from agent.engine.errors import ProviderError
 from agent.engine.provider import Answer, ModelRequest
 from agent.engine.stream import StreamEvent
 from agent.engine.tools import ToolRun
+from agent.eventstore.errors import AgentError
 from agent.eventstore.messages import Message, ResultContent
 from agent.eventstore.record import Recorded
 from agent.projections.session import SessionState
@@ -91,7 +91,7 @@ class Answered(msgspec.Struct, frozen=True):
 class CallFailed(msgspec.Struct, frozen=True):
     """The model did not answer. ``partial`` is what had arrived; the caller may have seen it."""
 
-    error: ProviderError
+    error: AgentError
     partial: Message | None
     elapsed: float
 

@@ -70,7 +70,11 @@ def _in_thread(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
     context = contextvars.copy_context()
 
     def work() -> None:
-        report(context.run(timer.execute))
+        try:
+            outcome = context.run(timer.execute)
+        except BaseException as error:  # noqa: BLE001 - SystemExit must not leave the turn waiting
+            outcome = timer.failed(error)
+        report(outcome)
 
     name = f"tool {timer.run.tool.name}"
     threading.Thread(target=work, name=name, daemon=True).start()

@@ -19,7 +19,7 @@ from agent.engine.effects import (
 )
 from agent.engine.errors import HistoryExists, SessionBusy, TurnOpen
 from agent.engine.journal import Journal
-from agent.engine.logs import log
+from agent.engine.logs import log_appended
 from agent.engine.request import RequestBuilder
 from agent.engine.turn import Ask, Setup, Steps, take_turn
 from agent.eventstore.errors import ConflictError, UnknownStream
@@ -195,16 +195,12 @@ class Handle:
             for blob in blobs_of(parts_of(fact.event)):
                 if blob.data is not None:
                     self.log.put_blob(blob.data)
-        self.log.append(self.binding.key, append.events, expected=journal.committed.head)
+        before = journal.committed
+        self.log.append(self.binding.key, append.events, expected=before.head)
         journal.settle(append)
         self._wanted = Wanted()
-        types = [fact.type for fact in append.events]
-        log(
-            "events.appended",
-            session_id=self.binding.key,
-            version=append.state.version,
-            types=types,
-        )
+        turn = append.state.conversation.turn or before.conversation.turn
+        log_appended(self.binding.key, turn.started if turn else None, append.events)
 
     def change(self, *events: Event) -> None:
         """Append events outside of a turn. Raises :class:`ConflictError` on a stale handle."""

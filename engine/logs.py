@@ -1,26 +1,75 @@
 """Logging: structlog over the standard library's logger ``agent``.
 
-Silent until the application configures logging, and never on stdout. structlog is imported when
-the first line is really wanted.
+The lines are the events, with their figures and without their contents. Silent until the
+application configures logging, and never on stdout. structlog is imported when the first line is
+really wanted.
 """
 
 from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from agent.eventstore.events import (
+    Event,
+    ModelFailed,
+    ModelRequested,
+    ModelResponded,
+    ToolCalled,
+    ToolReturned,
+    TurnAbandoned,
+    TurnFailed,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from structlog.stdlib import BoundLogger
+
+    from agent.eventstore.record import Recorded
 
 _logger = logging.getLogger("agent")
 _logger.addHandler(logging.NullHandler())
 
+_LOUD = {"model.failed": logging.WARNING, "turn.failed": logging.WARNING}
 
-def log(event: str, *, level: int = logging.INFO, **fields: Any) -> None:  # noqa: ANN401 - log fields
+
+def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
     """Say what happened, with fields; costs nothing while nobody listens."""
-    if _logger.isEnabledFor(level) and _logger.hasHandlers():
+    if _logger.isEnabledFor(level):
         _structured().log(level, event, **fields)
+
+
+def log_appended(session_id: str, turn: int | None, recorded: Sequence[Recorded]) -> None:
+    """Say which events have become durable; ``turn`` is the version at which their turn began."""
+    for fact in recorded:
+        level = _LOUD.get(fact.type, logging.INFO)
+        if _logger.isEnabledFor(level):
+            bound = {"session_id": session_id, "version": fact.version, "turn": turn}
+            log(fact.type, level=level, **bound, **_figures(fact.event))
+
+
+def _figures(event: Event) -> dict[str, object]:
+    match event:
+        case ModelRequested():
+            return {"model": event.model, "step": event.step, "attempt": event.attempt}
+        case ModelResponded(usage=usage):
+            tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+            return {"elapsed": event.elapsed, "finish_reason": event.finish_reason, **tokens}
+        case ModelFailed(error=error):
+            return {"elapsed": event.elapsed, "error": error.message, "status": error.status}
+        case ToolCalled():
+            return {"call_id": event.call_id, "tool": event.tool}
+        case ToolReturned():
+            failed = event.is_error
+            return {"call_id": event.call_id, "elapsed": event.elapsed, "is_error": failed}
+        case TurnFailed(error=error):
+            return {"error": error.message}
+        case TurnAbandoned(reason=reason):
+            return {"reason": reason}
+        case _:
+            return {}
 
 
 @cache

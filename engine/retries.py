@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.engine.errors import ProviderError
+
 if TYPE_CHECKING:
     from agent.engine.effects import CallFailed
     from agent.engine.settings import Limits
@@ -27,7 +29,9 @@ def retry_delay(
     each time up to eight, less up to a quarter by chance.
     """
     error = failed.error
-    if not error.retryable or failed.partial is not None or attempt > limits.max_retries:
+    if not isinstance(error, ProviderError) or not error.retryable:
+        return None
+    if failed.partial is not None or attempt > limits.max_retries:
         return None
     if error.retry_after is not None:
         return error.retry_after if error.retry_after <= LONGEST_WAIT else None
