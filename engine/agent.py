@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from agent.engine.errors import ConfigurationError, InvalidPrompt
 from agent.engine.handle import Binding, Handle, Wanted
@@ -20,8 +20,6 @@ from agent.eventstore.messages import Message
 from agent.eventstore.rawjson import to_raw
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from agent.engine.provider import Provider
     from agent.engine.stores import SessionStore
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import closing
@@ -137,7 +138,7 @@ def end(run: Run[Any], ports: Ports, cause: BaseException) -> None:
     except TurnDropped:
         pass
     except AgentError as error:
-        log("turn.end_not_recorded", error=str(error))
+        log("turn.end_not_recorded", level=logging.WARNING, error=str(error))
 
 
 def reason_of(cause: BaseException) -> str:
@@ -187,7 +188,10 @@ async def drive_async(run: Run[T], ports: Ports) -> AsyncEvents[T]:
 
 
 async def _perform_async(
-    run: Run[Any], ports: Ports, tools: AsyncTools, effect: StartTools | AwaitTools | Wait | StoreEffect
+    run: Run[Any],
+    ports: Ports,
+    tools: AsyncTools,
+    effect: StartTools | AwaitTools | Wait | StoreEffect,
 ) -> None:
     outcome: Any = None
     match effect:
@@ -251,7 +255,7 @@ class _AsyncCall:
         """How the call ended, once its deltas are read."""
         try:
             answer = self._task.result()
-        except ProviderError as error:
+        except AgentError as error:
             return CallFailed(error, self._run.partial, self._run.calling_for)
         if answer is None:
             return CallFailed(_silent(self._provider), self._run.partial, self._run.calling_for)

@@ -61,6 +61,11 @@ class _Timer:
         """Run the tool on this loop; what it raises becomes its result."""
         try:
             return self.outcome(await self.run.execute_async(), is_error=False)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return self.failed(error)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is told to the model
             return self.failed(error)
 

@@ -34,6 +34,7 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.log import Durability
 from agent.eventstore.messages import blobs_of
+from agent.eventstore.rawjson import EMPTY_OBJECT
 from agent.eventstore.record import record
 from agent.eventstore.version import library_version
 from agent.projections import session as projection
@@ -143,32 +144,31 @@ class Handle:
         """A journal with what the caller wants to be different already recorded."""
         journal = Journal(self.binding.key, state, self.setup.sources)
         wanted, now = self._wanted, state.conversation
+        if wanted.messages and (len(now.transcript) or now.turn):
+            raise HistoryExists(
+                f"session {self.binding.key!r} already has a history; "
+                "open it without messages=, or use another session_id"
+            )
         if not state.version:
-            self._start(journal)
+            journal.record(self._started())
         else:
-            if wanted.messages and (len(now.transcript) or now.turn):
-                raise HistoryExists(
-                    f"session {self.binding.key!r} already has a history; "
-                    "open it without messages=, or use another session_id"
-                )
             if wanted.system is not None and (wanted.system or None) != now.system:
                 journal.record(SystemChanged(system=wanted.system or None))
             if wanted.metadata is not None and wanted.metadata != now.metadata:
                 journal.record(MetadataChanged(metadata=wanted.metadata))
+        for message in wanted.messages:
+            journal.record(MessageAdded(message=message))
         journal.keep()
         return journal
 
-    def _start(self, journal: Journal) -> None:
+    def _started(self) -> SessionStarted:
         wanted = self._wanted
-        started = SessionStarted(
+        return SessionStarted(
             session_id=self.binding.key,
             system=wanted.system or None,
+            metadata=EMPTY_OBJECT if wanted.metadata is None else wanted.metadata,
             library=library_version(),
-            **({} if wanted.metadata is None else {"metadata": wanted.metadata}),
         )
-        journal.record(started)
-        for message in wanted.messages:
-            journal.record(MessageAdded(message=message))
 
     # Writing
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+import msgspec
+
 from agent.engine.errors import ConfigurationError
 from agent.eventstore.messages import Message
 from agent.eventstore.rawjson import to_raw
@@ -56,19 +58,18 @@ class Output(Generic[T]):
     def parse(self, text: str) -> T:
         """The validated value of an answer. Raises :class:`OutputRejection`."""
         from pydantic import ValidationError  # noqa: PLC0415 - loaded with the shape
-        from pydantic_core import from_json  # noqa: PLC0415
 
         try:
-            if not self._wrapped:
-                return self._adapter.validate_json(text)
-            root = from_json(text)
-            if not isinstance(root, dict) or _WRAPPED not in root:
-                raise OutputRejection((f"the answer is no object with {_WRAPPED!r}",))
-            return self._adapter.validate_python(root[_WRAPPED])
+            return self._adapter.validate_json(_unwrapped(text) if self._wrapped else text)
         except ValidationError as error:
             raise OutputRejection(sentences(error)) from error
-        except ValueError as error:
-            raise OutputRejection((f"invalid JSON: {error}",)) from error
+
+
+def _unwrapped(text: str) -> bytes:
+    try:
+        return bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw])[_WRAPPED])
+    except (msgspec.DecodeError, KeyError) as error:
+        raise OutputRejection((f"the answer is no object with {_WRAPPED!r}",)) from error
 
 
 def sentences(error: ValidationError) -> tuple[str, ...]:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from agent.engine.errors import InvalidPrompt
 from agent.engine.output import Output
 from agent.engine.settings import TurnOptions, settings_of
 from agent.engine.streams import AsyncStream, Stream
 from agent.engine.turn import Ask
+from agent.eventstore.errors import AttachmentMissing
 from agent.eventstore.events import HistoryCleared, MessageAdded
 from agent.eventstore.export import export_events
-from agent.eventstore.messages import Message, Part
+from agent.eventstore.messages import FilePart, ImagePart, Link, Message, Part
 from agent.eventstore.values import metadata_dict
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
-    from typing_extensions import Unpack
 
     from agent.engine.agent import Agent
     from agent.engine.handle import Handle
@@ -125,6 +125,15 @@ class Session:
     def events(self) -> Iterator[Recorded]:
         """Every event, inherited ones first."""
         return self._handle.events()
+
+    def attachment(self, part: ImagePart | FilePart) -> bytes:
+        """The bytes of an image or file of the history.
+
+        Raises :class:`AttachmentMissing` when the session does not hold them, as for links.
+        """
+        if isinstance(part.source, Link):
+            raise AttachmentMissing(part.source.url)
+        return part.source.data or self._handle.log.get_blob(part.source.digest)
 
     # Turns
 

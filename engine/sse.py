@@ -1,19 +1,19 @@
 """Server-sent events, parsed from bytes as they come.
 
-Lines are split before they are decoded, so a chunk may end anywhere, inside a character too.
+Lines are split before they are decoded, so a chunk may end anywhere, inside a character too. Each
+byte is looked at once and copied at most twice, whatever the size of chunks and lines.
 Source of the format: WHATWG HTML, section 9.2.6 "Interpreting an event stream".
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+_LINE_ENDS = (b"\n", b"\r")
 
 
 class ServerSentEvent(NamedTuple):
@@ -27,38 +27,52 @@ class SSEParser:
     """Feed it bytes, take out events."""
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._first = True
+        self._line: list[bytes] = []
+        self._began = False
+        self._after_cr = False
         self._event = ""
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> Iterator[ServerSentEvent]:
         """The events that this chunk completes."""
-        *lines, self._rest = self._split(self._rest + chunk)
-        for line in lines:
-            event = self._line(line.decode("utf-8", errors="replace"))
+        for line in self._lines(chunk):
+            event = self._take(line.decode("utf-8", errors="replace"))
             if event is not None:
                 yield event
 
     def finish(self) -> Iterator[ServerSentEvent]:
         """The stream has ended: an event whose empty last line is missing counts all the same."""
-        if self._rest:
+        if self._line:
             yield from self.feed(b"\n")
         event = self._dispatch()
         if event is not None:
             yield event
 
-    def _split(self, buffer: bytes) -> list[bytes]:
-        if self._first and len(buffer) >= len(_BOM):
-            buffer = buffer.removeprefix(_BOM)
-            self._first = False
-        if buffer.endswith(b"\r"):
-            # It may be the first half of a CRLF whose second half is still to come.
-            *lines, last = _LINE_END.split(buffer[:-1])
-            return [*lines, last + b"\r"]
-        return _LINE_END.split(buffer)
+    def _lines(self, chunk: bytes) -> list[bytes]:
+        """The lines that end in this chunk; the start of the next is kept in the pieces it came."""
+        if self._after_cr and chunk.startswith(b"\n"):
+            chunk = chunk[1:]
+            self._after_cr = False
+        if not chunk:
+            return []
+        self._after_cr = chunk.endswith(b"\r")
+        lines = chunk.splitlines()
+        rest = None if chunk.endswith(_LINE_ENDS) else lines.pop()
+        if lines:
+            self._line.append(lines[0])
+            lines[0] = self._begun(b"".join(self._line))
+            self._line = []
+        if rest is not None:
+            self._line.append(rest)
+        return lines
 
-    def _line(self, line: str) -> ServerSentEvent | None:
+    def _begun(self, line: bytes) -> bytes:
+        if self._began:
+            return line
+        self._began = True
+        return line.removeprefix(_BOM)
+
+    def _take(self, line: str) -> ServerSentEvent | None:
         if not line:
             return self._dispatch()
         field, _, value = line.partition(":")

@@ -73,7 +73,7 @@ class Tool(Generic[P, R]):
                 f"tool name {self.name!r} must be 1 to 64 letters, digits, '_' or '-'; "
                 "give another with @tool(name=...)"
             )
-        update_wrapper(self, function)
+        update_wrapper(self, function, updated=())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself."""
@@ -89,12 +89,21 @@ class Tool(Generic[P, R]):
     @cached_property
     def definition(self) -> ToolDefinition:
         """The tool as the model sees it."""
-        schema = self._arguments.model_json_schema()
+        from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415 - slow to import
+
+        try:
+            schema = self._arguments.model_json_schema()
+        except PydanticInvalidForJsonSchema as error:
+            raise InvalidTool(f"tool {self.name}: {error}") from error
         schema.pop("title", None)
         for parameter in schema.get("properties", {}).values():
             parameter.pop("title", None)
         description = self._description or self._docstring[0]
-        return ToolDefinition(self.name, description, to_raw(schema, of=f"tool {self.name}"))
+        try:
+            raw = to_raw(schema, of=f"tool {self.name}")
+        except InvalidEvent as error:
+            raise InvalidTool(str(error)) from error
+        return ToolDefinition(self.name, description, raw)
 
     def invoke(self, arguments: str, context: ToolContext) -> R:
         """Validate the model's arguments (JSON text) and call the function.
@@ -163,12 +172,13 @@ class Tool(Generic[P, R]):
         fields: dict[str, Any] = {}
         for field, name in self._aliases.items():
             default = by_name[name].default
+            words = {"description": described[name]} if described.get(name) else {}
             fields[field] = (
                 self._hints.get(name, Any),
                 Field(
                     ... if default is inspect.Parameter.empty else default,
                     alias=name,
-                    description=described.get(name),
+                    **words,
                 ),
             )
         try:
@@ -264,7 +274,7 @@ def content_of(value: object) -> tuple[ResultContent, ...]:
             return tuple(items)
     if isinstance(value, str):
         check_text(value, of="tool result", path="$")
-        return (TextPart(value),)
+        return (TextPart(str.__str__(value)),)
     return (TextPart(_json_text(value)),)
 
 
@@ -273,11 +283,11 @@ def _json_text(value: object) -> str:
         raise InvalidEvent(
             "bytes are no JSON; return an ImagePart or FilePart", event="tool result", path="$"
         )
-    from pydantic_core import PydanticSerializationError, to_jsonable_python  # noqa: PLC0415
+    from pydantic import TypeAdapter  # noqa: PLC0415 - loaded with the schema
 
     try:
-        plain = to_jsonable_python(value, inf_nan_mode="constants")
-    except (PydanticSerializationError, ValueError) as error:
+        plain = TypeAdapter(Any).dump_python(value, mode="json")
+    except ValueError as error:
         raise InvalidEvent(str(error), event="tool result", path="$") from error
     return bytes(to_raw(plain, of="tool result")).decode()
 

@@ -121,6 +121,7 @@ class _Turn(Generic[T]):
         self._usage = Usage()
         self._calls: list[ToolCallPart] = []
         self._rejections = 0
+        self._started = 0
         limit = setup.limits.deadline
         self._deadline = None if limit is None else setup.sources.monotonic() + limit
 
@@ -132,7 +133,7 @@ class _Turn(Generic[T]):
         digest = tools_digest(setup.tools.definitions) if setup.tools.names else ""
         if digest != journal.state.conversation.tools.digest:
             journal.record(ToolsDeclared(tools=setup.tools.definitions, digest=digest))
-        journal.record(
+        fact = journal.record(
             TurnStarted(
                 input=self._ask.input,
                 settings=self._ask.settings,
@@ -140,6 +141,7 @@ class _Turn(Generic[T]):
                 owner=setup.sources.owner(),
             )
         )
+        self._started = fact.version
 
     def steps(self) -> Steps[Response[T]]:
         """Ask the model and run its tools until it has answered."""
@@ -338,7 +340,7 @@ class _Turn(Generic[T]):
         """Record that the caller is gone, with what had arrived of the answer."""
         self._journal.forget()
         turn = self._journal.state.conversation.turn
-        if turn is None:
+        if turn is None or turn.started != self._started:
             return
         if turn.request is not None:
             error = Failure("TurnDropped", dropped.reason)
@@ -350,7 +352,8 @@ class _Turn(Generic[T]):
 
     def fail(self, error: AgentError) -> Steps[None]:
         """Record what ended the turn, unless nothing of it is in the log yet."""
-        if self._journal.committed.conversation.turn is None:
+        committed = self._journal.committed.conversation.turn
+        if committed is None or committed.started != self._started:
             return
         turn = self._journal.state.conversation.turn
         error.completed_calls = turn.completed_calls if turn else ()

@@ -130,7 +130,8 @@ def evolve(state: Conversation, fact: Recorded) -> Conversation:
         _corrupt(fact, f"it follows version {state.version}")
     match event:
         case ModelRequested() | ModelResponded() | ModelFailed() | OutputRejected():
-            state = replace(state, turn=evolve_model(_open_turn(state, fact), event, fact))
+            turn = evolve_model(_open_turn(state, fact), event, fact)
+            return replace(state, version=fact.version, turn=turn)
         case TurnStarted() | TurnResumed() | TurnCompleted() | TurnFailed() | TurnAbandoned():
             state = _evolve_turn(state, event, fact)
         case (
@@ -141,7 +142,8 @@ def evolve(state: Conversation, fact: Recorded) -> Conversation:
             | ApprovalGranted()
             | ApprovalRejected()
         ):
-            state = replace(state, turn=evolve_tool(_open_turn(state, fact), event, fact))
+            turn = evolve_tool(_open_turn(state, fact), event, fact)
+            return replace(state, version=fact.version, turn=turn)
         case MessageAdded() | HistoryCleared() | HistoryRewound() | HistoryCompacted():
             state = _evolve_history(state, event, fact)
         case (

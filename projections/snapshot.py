@@ -49,7 +49,10 @@ class Snapshot(Sequence[T_co], Generic[T_co]):
     def __getitem__(self, index: slice) -> list[T_co]: ...
     def __getitem__(self, index: int | slice) -> T_co | list[T_co]:
         if isinstance(index, slice):
-            return self._items[slice(*index.indices(self._length))]
+            start, stop, step = index.indices(self._length)
+            if step < 0:
+                return self._items[: self._length][index]
+            return self._items[start:stop:step]
         if not -self._length <= index < self._length:
             raise IndexError(index)
         return self._items[index % self._length]

@@ -94,6 +94,8 @@ def evolve_model(turn: Turn, event: ModelEvent, fact: Recorded) -> Turn:
         case ModelRequested():
             if turn.pending_calls:
                 _corrupt(fact, "the model was asked while calls have no result")
+            if turn.request is not None:
+                _corrupt(fact, "the model was asked while it has not answered")
             return replace(turn, request=event, steps=event.step)
         case ModelFailed():
             return replace(_answered(turn, fact), request=None)
@@ -102,6 +104,8 @@ def evolve_model(turn: Turn, event: ModelEvent, fact: Recorded) -> Turn:
             calls = tuple(Call(part) for part in message.tool_calls)
             return replace(turn, request=None, messages=(*turn.messages, message), calls=calls)
         case OutputRejected(feedback=feedback):
+            if turn.request or turn.calls or turn.messages[-1].role != "assistant":
+                _corrupt(fact, "there is no answer to reject")
             last = len(turn.messages) - 1
             return replace(
                 turn,

@@ -7,6 +7,7 @@ of the history never change.
 from __future__ import annotations
 
 import base64
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,11 +38,22 @@ if TYPE_CHECKING:
 _encode = msgspec.json.encode
 
 
+_NEWER_LIMIT = re.compile(r"(openai/)?(o\d|gpt-[5-9])")
+"""Models that know only the newer name of the token limit, whoever serves them."""
+
+_FIXED = ("messages", "model", "stream")
+"""What decides how the answer is read and what the log says of the request."""
+
+
 class Dialect(msgspec.Struct, frozen=True):
     """How a server wants what the protocol leaves open. ``encoder`` is recorded with requests."""
 
     encoder: str
     max_tokens: str
+
+    def limit(self, model: str) -> str:
+        """The name of the token limit."""
+        return "max_completion_tokens" if _NEWER_LIMIT.match(model) else self.max_tokens
 
 
 OFFICIAL = Dialect("chat_completions/1", "max_completion_tokens")
@@ -79,7 +91,9 @@ def _content_item(part: Part, attachments: Mapping[str, bytes]) -> dict[str, Any
             file = {"filename": name or "file", "file_data": data}
             return {"type": "file", "file": file}
         case FilePart(source=Link(url=url)):
-            raise ConfigurationError(f"Chat Completions takes no linked file: {url}; send its bytes")
+            raise ConfigurationError(
+                f"Chat Completions takes no linked file: {url}; send its bytes"
+            )
         case _:
             return None
 
@@ -104,7 +118,7 @@ def _assistant(message: Message) -> dict[str, Any]:
 
 
 def _call(part: ToolCallPart) -> dict[str, Any]:
-    function = {"name": part.name, "arguments": part.arguments}
+    function = {"name": part.name, "arguments": part.arguments or "{}"}
     return {"id": part.call_id, "type": "function", "function": function}
 
 
@@ -113,12 +127,21 @@ def _tool(results: Sequence[ToolResultPart], attachments: Mapping[str, bytes]) -
     items = [_encode(_result(result)) for result in results]
     shown: list[ResultContent] = []
     for result in results:
-        seen = [part for part in result.content if isinstance(part, ImagePart | FilePart)]
+        seen = [_shown(part) for part in result.content if isinstance(part, ImagePart | FilePart)]
         if seen:
             shown += [TextPart(f"Returned by tool call {result.call_id}:"), *seen]
     if shown:
         items.append(_encode({"role": "user", "content": _content(shown, attachments)}))
     return items
+
+
+def _shown(part: ImagePart | FilePart) -> ResultContent:
+    """A linked file of a result is named: what a tool has returned must not end the session."""
+    match part:
+        case FilePart(source=Link(url=url)):
+            return TextPart(url)
+        case _:
+            return part
 
 
 def _result(result: ToolResultPart) -> dict[str, Any]:
@@ -136,7 +159,7 @@ def encode_frame(prompt: Prompt, dialect: Dialect) -> Frame:
         fields |= _tool_settings(prompt.settings)
     if prompt.output is not None:
         fields["response_format"] = _response_format(prompt.output)
-    fields |= _settings(prompt.settings, dialect)
+    fields |= _settings(prompt.settings, prompt.model, dialect)
     if prompt.stream:
         fields |= {"stream": True, "stream_options": {"include_usage": True}}
     fields |= _extra(prompt.settings)
@@ -166,11 +189,11 @@ def _tool_settings(settings: Settings) -> dict[str, Any]:
     return fields
 
 
-def _settings(settings: Settings, dialect: Dialect) -> dict[str, Any]:
+def _settings(settings: Settings, model: str, dialect: Dialect) -> dict[str, Any]:
     fields = {
         "temperature": settings.temperature,
         "top_p": settings.top_p,
-        dialect.max_tokens: settings.max_tokens,
+        dialect.limit(model): settings.max_tokens,
         "stop": settings.stop,
         "seed": settings.seed,
         "presence_penalty": settings.presence_penalty,
@@ -182,8 +205,9 @@ def _settings(settings: Settings, dialect: Dialect) -> dict[str, Any]:
 
 def _extra(settings: Settings) -> dict[str, Any]:
     extra: dict[str, Any] = from_raw(settings.extra)
-    if "messages" in extra:
-        raise ConfigurationError("extra cannot replace the messages of a session")
+    fixed = [name for name in _FIXED if name in extra]
+    if fixed:
+        raise ConfigurationError(f"extra cannot replace what the session sets: {', '.join(fixed)}")
     return extra
 
 
@@ -194,4 +218,3 @@ def _response_format(output: OutputSchema) -> dict[str, Any]:
     if strict is not None:
         named["strict"] = True
     return {"type": "json_schema", "json_schema": named}
-

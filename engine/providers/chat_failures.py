@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
-from email.utils import parsedate_to_datetime
+from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -13,6 +15,7 @@ from agent.engine.errors import (
     BadRequest,
     ModelNotFound,
     ProviderError,
+    ProviderTimeout,
     QuotaExceeded,
     RateLimited,
     ServerFailed,
@@ -26,29 +29,63 @@ _BY_STATUS: dict[int, type[ProviderError]] = {
     402: QuotaExceeded,
     403: AuthenticationFailed,
     404: ModelNotFound,
+    408: ProviderTimeout,
+    409: ServerFailed,
     429: RateLimited,
 }
-_RETRYABLE = {408, 409, 429}
-_SERVER_ERROR = 500
-_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_RETRYABLE = (ProviderTimeout, RateLimited, ServerFailed)
+_ADVICE = {"true": True, "false": False}
+_QUOTA_WORDS = {
+    "insufficient_quota",
+    "exceeded_current_quota_error",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+}
+_STATUS_OF_WORD = {
+    "rate_limit": 429,
+    "invalid_request": 400,
+    "authentication": 401,
+    "not_found": 404,
+    "context_length": 400,
+}
 _SHOWN = 500
+_TAGS = re.compile(r"<(script|style|head)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
-def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+class Asked(msgspec.Struct, frozen=True):
+    """Who was asked for what: an error names the settings to look at."""
+
+    provider: str
+    model: str
+    base_url: str
+    key_variable: str
+
+    def advice(self, status: int) -> str:
+        """What to do about a status; "" if only the server's words can tell."""
+        match status:
+            case 401:
+                return f"; check the key: api_key=... or {self.key_variable}"
+            case 403:
+                return f"; the key (api_key=... or {self.key_variable}) may not do this"
+            case 404:
+                return f"; check model={self.model!r} and base_url={self.base_url!r}"
+            case _:
+                return ""
+
+
+def read_failure(
+    asked: Asked, status: int, headers: Mapping[str, str], body: bytes
+) -> ProviderError:
     """The error that an HTTP status with its body stands for."""
     error = _error_object(body)
-    text = _text(error.get("message")) or body[:_SHOWN].decode(errors="replace") or "no message"
-    code, kind = _text(error.get("code")), _text(error.get("type"))
-    cls = _BY_STATUS.get(status, ServerFailed if status >= _SERVER_ERROR else BadRequest)
-    retryable = status in _RETRYABLE or status >= _SERVER_ERROR
-    if _QUOTA_CODES & {code, kind}:
-        cls, retryable = QuotaExceeded, False
-    advised = headers.get("x-should-retry")
-    if advised in ("true", "false"):
-        retryable = advised == "true"
+    text = _message(error) or _readable(body) or "no message"
+    code, kind = _word(error, "code"), _word(error, "type") or _word(error, "status")
+    cls = _class(status, code, kind)
+    advised = _ADVICE.get(headers.get("x-should-retry", ""), issubclass(cls, _RETRYABLE))
+    retryable = advised and cls is not QuotaExceeded
     return cls(
-        f"status {status}: {text}",
-        provider="openai",
+        f"status {status} of {asked.provider}: {text}{asked.advice(status)}",
+        provider=asked.provider,
         status=status,
         type=kind,
         code=code,
@@ -58,58 +95,87 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Provid
     )
 
 
-def error_in_stream(error: Mapping[str, Any]) -> ProviderError:
+def error_in_answer(error: object, provider: str) -> ProviderError:
     """An error that a server sends inside of a 200 answer."""
-    code, kind = _text(error.get("code")), _text(error.get("type"))
-    text = _text(error.get("message")) or "no message"
-    words = f"{kind or ''} {code or ''}".lower()
-    if _QUOTA_CODES & {code, kind}:
-        cls: type[ProviderError] = QuotaExceeded
-    elif "rate_limit" in words or code == "429":
-        cls = RateLimited
-    elif "invalid_request" in words or code == "400":
-        cls = BadRequest
-    else:
-        cls = ServerFailed
-    retryable = cls in (RateLimited, ServerFailed)
+    found = _as_error(error)
+    code, kind = _word(found, "code"), _word(found, "type") or _word(found, "status")
+    cls = _class(_status_of(code, kind), code, kind)
     return cls(
-        f"error inside the answer: {text}",
-        provider="openai",
+        f"{provider} broke off with an error: {_message(found) or 'no message'}",
+        provider=provider,
+        status=200,
         type=kind,
         code=code,
-        retryable=retryable,
+        retryable=issubclass(cls, _RETRYABLE),
     )
 
 
+def _class(status: int, code: str | None, kind: str | None) -> type[ProviderError]:
+    if _QUOTA_WORDS & {code, kind}:
+        return QuotaExceeded
+    return _BY_STATUS.get(status, ServerFailed if status >= 500 else BadRequest)
+
+
+def _status_of(code: str | None, kind: str | None) -> int:
+    """The status that these words would have come with; 500 for words that say nothing."""
+    if code and code.isdecimal() and 400 <= int(code) < 600:
+        return int(code)
+    words = f"{code} {kind}".lower()
+    return next((status for word, status in _STATUS_OF_WORD.items() if word in words), 500)
+
+
 def _error_object(body: bytes) -> dict[str, Any]:
+    """Of ``{"error": {...}}``, ``{"error": "..."}``, the bare object, or a list of one of these."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
+    if isinstance(decoded, list) and decoded:
+        decoded = cast("list[Any]", decoded)[0]
     if not isinstance(decoded, dict):
         return {}
-    error = cast("dict[str, Any]", decoded).get("error", decoded)
-    if isinstance(error, str):
-        return {"message": error}
-    return cast("dict[str, Any]", error) if isinstance(error, dict) else {}
+    return _as_error(cast("dict[str, Any]", decoded).get("error") or cast("object", decoded))
 
 
-def _text(value: object) -> str | None:
-    return None if value is None or value == "" else str(value)
+def _as_error(said: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", said) if isinstance(said, dict) else {"message": said}
+
+
+def _message(error: dict[str, Any]) -> str:
+    """The server's words, and those of the server behind it."""
+    said = error.get("message") or error.get("detail") or ""
+    text = said if isinstance(said, str) else msgspec.json.encode(said).decode()
+    metadata = error.get("metadata")
+    raw = cast("dict[str, Any]", metadata).get("raw") if isinstance(metadata, dict) else None
+    if isinstance(raw, str) and raw:
+        text = f"{text}: {raw}"
+    return text[:_SHOWN]
+
+
+def _readable(body: bytes) -> str:
+    """The beginning of a body that is no JSON, without the tags of a web page."""
+    text = _TAGS.sub(" ", body[: 20 * _SHOWN].decode(errors="replace"))
+    return " ".join(text.split())[:_SHOWN]
+
+
+def _word(error: dict[str, Any], key: str) -> str | None:
+    value = error.get(key)
+    return str(value) if isinstance(value, str | int) and value != "" else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds from ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date)."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    date = parsedate_tz(headers.get("retry-after", ""))
+    if date is None:
+        return None
     try:
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    except (KeyError, ValueError):
-        pass
-    value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        return max(0.0, mktime_tz((*date[:9], date[9] or 0)) - time.time())
+    except (ValueError, OverflowError):
         return None

@@ -1,11 +1,12 @@
 """Chat Completions answers, whole and streamed, to messages.
 
 Tolerant where servers differ: missing, null and list content, arguments as objects, calls without
-ids, usage in any chunk. Tool turns are known by their calls, not by the finish reason.
+ids or indexes, usage in any chunk. Tool turns are known by their calls, not by the finish reason.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -13,49 +14,32 @@ import msgspec
 
 from agent.engine.errors import MalformedResponse
 from agent.engine.provider import Answer, Delta, ReasoningDelta, TextDelta
-from agent.engine.providers.chat_failures import error_in_stream
-from agent.engine.sse import SSEParser
-from agent.eventstore.messages import (
-    Message,
-    Part,
-    ReasoningPart,
-    RefusalPart,
-    TextPart,
-    ToolCallPart,
-)
+from agent.engine.providers.chat_calls import CollectedCalls
+from agent.engine.providers.chat_failures import error_in_answer
+from agent.engine.providers.wire import Object, as_object, as_objects, as_string
+from agent.engine.sse import ServerSentEvent, SSEParser
+from agent.eventstore.messages import Message, Part, ReasoningPart, RefusalPart, TextPart
 from agent.eventstore.values import FinishReason, Usage
-
-Object = dict[str, Any]
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
     "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+_BROKEN_OFF = {"error", "insufficient_system_resource"}
 _END = "[DONE]"
-
-
-class _Call:
-    """A tool call, growing fragment by fragment."""
-
-    def __init__(self) -> None:
-        self.id = ""
-        self.name = ""
-        self.arguments: list[str] = []
-
-    def add(self, fragment: Object) -> None:
-        function = _object(fragment.get("function"))
-        self.id = self.id or _string(fragment.get("id"))
-        self.name = self.name or _string(function.get("name"))
-        arguments = function.get("arguments")
-        if isinstance(arguments, dict):
-            arguments = msgspec.json.encode(arguments).decode()
-        self.arguments.append(_string(arguments))
-
-    def part(self) -> ToolCallPart:
-        return ToolCallPart(self.id, self.name, "".join(self.arguments))
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 
 
 class _Collected:
@@ -66,60 +50,78 @@ class _Collected:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
-        self.calls: dict[int, _Call] = {}
+        self.calls = CollectedCalls()
+        self.began = False
         self.finish_reason: str | None = None
         self.usage = Usage()
         self.model: str | None = None
         self.response_id: str | None = None
 
-    def add(self, body: Object, said: Object) -> Iterator[Delta]:
-        """Take a chunk, or a whole body, and what its first choice says."""
-        self.model = _string(body.get("model")) or self.model
-        self.response_id = _string(body.get("id")) or self.response_id
-        usage = body.get("usage") or _object(body.get("x_groq")).get("usage")
+    def add(self, body: Object, key: str) -> Iterator[Delta]:
+        """Take a chunk, or a whole body, whose first choice says something under ``key``."""
+        error = body.get("error")
+        if error:
+            raise error_in_answer(error, self.provider)
+        if not self.response_id:
+            self.response_id = as_string(body.get("id")) or None
+        self.model = as_string(body.get("model")) or self.model
+        choice = _first(body.get("choices"))
+        self._add_usage(body, choice)
+        if choice is None:
+            return
+        self.began = True
+        reason = as_string(choice.get("finish_reason"))
+        if reason in _BROKEN_OFF or choice.get("error"):
+            raise error_in_answer(choice.get("error") or f"finish reason {reason!r}", self.provider)
+        self.finish_reason = reason or self.finish_reason
+        yield from self._add_said(as_object(choice.get(key)))
+
+    def _add_usage(self, body: Object, choice: Object | None) -> None:
+        usage = (
+            body.get("usage")
+            or (choice or {}).get("usage")
+            or as_object(body.get("x_groq")).get("usage")
+        )
         if isinstance(usage, dict):
             self.usage = _usage(cast("Object", usage))
-        reasoning, text = _reasoning(said), _text(said.get("content"))
+
+    def _add_said(self, said: Object) -> Iterator[Delta]:
+        content = said.get("content")
+        text = content if isinstance(content, str) else _parts(content, "text")
+        reasoning = _reasoning(said)
         if reasoning:
             self.reasoning.append(reasoning)
             yield ReasoningDelta(reasoning)
         if text:
             self.text.append(text)
             yield TextDelta(text)
-        self.refusal.append(_string(said.get("refusal")))
-        self._add_calls(said)
-
-    def _add_calls(self, said: Object) -> None:
-        for place, fragment in enumerate(_objects(said.get("tool_calls"))):
-            index = fragment.get("index")
-            self.calls.setdefault(index if isinstance(index, int) else place, _Call()).add(fragment)
+        refusal = said.get("refusal")
+        if refusal:
+            self.refusal.append(as_string(refusal))
+        calls = said.get("tool_calls")
+        if calls:
+            self.calls.add(as_objects(calls))
 
     def answer(self) -> Answer:
-        """The whole of it."""
+        """The whole of it. Raises :class:`MalformedResponse`."""
+        if not self.began:
+            raise malformed(self.provider, "no choices")
         reasoning, text = "".join(self.reasoning), "".join(self.text)
-        refusal = "".join(self.refusal)
+        refusal, calls = "".join(self.refusal), self.calls.parts()
+        if not all(call.name for call in calls):
+            raise malformed(self.provider, "a tool call without a name")
         parts: list[Part] = [ReasoningPart(reasoning)] if reasoning else []
         parts += [TextPart(text)] if text else []
         parts += [RefusalPart(refusal)] if refusal else []
-        calls = [call.part() for _, call in sorted(self.calls.items())]
-        for call in calls:
-            if not call.name:
-                raise malformed(self.provider, "a tool call without a name")
+        finish = _FINISH.get((self.finish_reason or "").lower(), "other")
         return Answer(
             Message("assistant", (*parts, *calls)),
-            self._finish(refusal, calls),
+            "tool_calls" if calls else "refusal" if refusal else finish,
             self.finish_reason,
             self.usage,
             self.model,
             self.response_id,
         )
-
-    def _finish(self, refusal: str, calls: list[ToolCallPart]) -> FinishReason:
-        if calls:
-            return "tool_calls"
-        if refusal:
-            return "refusal"
-        return _FINISH.get(self.finish_reason or "", "other")
 
 
 class WholeParser:
@@ -127,62 +129,74 @@ class WholeParser:
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
-        self._body = bytearray()
+        self._body: list[bytes] = []
+        self._collected = _Collected(provider)
 
     def feed(self, chunk: bytes) -> Iterator[Delta]:
         """Take bytes; nothing is known before the end."""
-        self._body += chunk
+        self._body.append(chunk)
         return iter(())
+
+    def finish(self) -> Iterator[Delta]:
+        """The body has ended: all of it is one delta. Raises :class:`ProviderError`."""
+        body = _decoded(b"".join(self._body), self._provider)
+        return self._collected.add(body, "message")
 
     def answer(self) -> Answer:
         """The answer. Raises :class:`ProviderError`."""
-        body = _decoded(bytes(self._body), self._provider)
-        _raise_error(body)
-        choices = _objects(body.get("choices"))
-        if not choices:
-            raise malformed(self._provider, "no choices")
-        collected = _Collected(self._provider)
-        for _ in collected.add(body, _object(choices[0].get("message"))):
-            pass
-        collected.finish_reason = _string(choices[0].get("finish_reason")) or None
-        return collected.answer()
+        return self._collected.answer()
 
 
 class StreamParser:
-    """Reads an answer that comes as server-sent events."""
+    """Reads an answer that comes as server-sent events, or whole from a server without them."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
         self._events = SSEParser()
         self._collected = _Collected(provider)
+        self._whole: WholeParser | None = None
+        self._empty = True
         self._ended = False
 
     def feed(self, chunk: bytes) -> Iterator[Delta]:
-        """Take bytes; gives the deltas that they complete."""
+        """Take bytes; gives the deltas that they complete. Raises :class:`ProviderError`."""
+        if self._empty and (start := chunk.lstrip()):
+            self._empty = False
+            # No line of an event stream begins so, but every object does.
+            self._whole = WholeParser(self._provider) if start.startswith(b"{") else None
+        if self._whole is not None:
+            yield from self._whole.feed(chunk)
+            return
         for event in self._events.feed(chunk):
-            yield from self._take(event.data)
+            yield from self._take(event)
+
+    def finish(self) -> Iterator[Delta]:
+        """The body has ended; gives what that completes. Raises :class:`ProviderError`."""
+        if self._whole is not None:
+            yield from self._whole.finish()
+            return
+        for event in self._events.finish():
+            yield from self._take(event)
 
     def answer(self) -> Answer:
         """The answer. Raises :class:`ProviderError`, also for a stream that was cut."""
-        for event in self._events.finish():
-            for _ in self._take(event.data):
-                pass
+        if self._whole is not None:
+            return self._whole.answer()
         if not self._ended and self._collected.finish_reason is None:
             raise malformed(self._provider, "the stream ended in the middle of the answer")
         return self._collected.answer()
 
-    def _take(self, data: str) -> Iterator[Delta]:
-        if data == _END:
-            self._ended = True
-        if self._ended:
+    def _take(self, event: ServerSentEvent) -> Iterator[Delta]:
+        data = event.data
+        if self._ended or not data:
             return
-        chunk = _decoded(data.encode(), self._provider)
-        _raise_error(chunk)
-        choices = _objects(chunk.get("choices"))
-        choice = choices[0] if choices else {}
-        yield from self._collected.add(chunk, _object(choice.get("delta")))
-        reason = _string(choice.get("finish_reason"))
-        self._collected.finish_reason = reason or self._collected.finish_reason
+        if data.startswith(_END):
+            self._ended = True
+            return
+        chunk = _decoded(data, self._provider)
+        if event.event == "error" and not chunk.get("error"):
+            chunk = {"error": chunk}
+        yield from self._collected.add(chunk, "delta")
 
 
 def malformed(provider: str, reason: str) -> MalformedResponse:
@@ -192,61 +206,72 @@ def malformed(provider: str, reason: str) -> MalformedResponse:
     )
 
 
-def _decoded(body: bytes, provider: str) -> Object:
+def _decoded(body: bytes | str, provider: str) -> Object:
     try:
-        decoded = msgspec.json.decode(body)
+        decoded = _json(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        start = body[:80].decode(errors="replace")
-        raise malformed(provider, f"not JSON ({error}): {start!r}") from error
+        start = body[:80] if isinstance(body, str) else body[:80].decode(errors="replace")
+        raise malformed(provider, f"not JSON ({error}): {start!r}; check base_url") from error
     if not isinstance(decoded, dict):
         raise malformed(provider, f"an object was expected, not a {type(decoded).__name__}")
     return cast("Object", decoded)
 
 
-def _raise_error(body: Object) -> None:
-    error = body.get("error")
-    if isinstance(error, dict):
-        raise error_in_stream(cast("Object", error))
-    if error:
-        raise error_in_stream({"message": error})
+def _json(body: bytes | str) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        # A server that cuts text between UTF-16 units sends halves of characters.
+        raw = body.encode() if isinstance(body, str) else body
+        mended = _LONE_SURROGATE.sub(rb"\\ufffd", raw)
+        if mended == raw:
+            raise
+        return msgspec.json.decode(mended)
 
 
-def _object(value: object) -> Object:
-    return cast("Object", value) if isinstance(value, dict) else {}
+def _first(choices: object) -> Object | None:
+    """The choice with index 0; only that one was asked for."""
+    for choice in as_objects(choices):
+        if choice.get("index") in (0, None):
+            return choice
+    return None
 
 
-def _objects(value: object) -> list[Object]:
-    return [_object(item) for item in cast("list[Any]", value)] if isinstance(value, list) else []
-
-
-def _string(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _text(content: object) -> str:
-    """Content is text, or a list of parts of which some are text."""
-    if isinstance(content, list):
-        parts = _objects(cast("list[Any]", content))
-        return "".join(_string(part.get("text")) for part in parts)
-    return _string(content)
+def _parts(content: object, kind: str) -> str:
+    """What a list of parts holds under the name of its kind, nested lists included."""
+    if not isinstance(content, list):
+        return as_string(content)
+    found = ((part.get("type"), part.get(kind)) for part in as_objects(cast("Any", content)))
+    return "".join(_parts(value, "text") for type_, value in found if type_ in (kind, None))
 
 
 def _reasoning(said: Object) -> str:
-    return _string(said.get("reasoning_content")) or _string(said.get("reasoning"))
+    for key in ("reasoning_content", "reasoning"):
+        text = said.get(key)
+        if text:
+            return as_string(text)
+    content = said.get("content")
+    if isinstance(content, list):
+        return _parts(cast("Any", content), "thinking")
+    details = said.get("reasoning_details")
+    if details:
+        return "".join(as_string(d.get("text") or d.get("summary")) for d in as_objects(details))
+    return ""
 
 
 def _usage(usage: Object) -> Usage:
     """Cached tokens lie inside ``prompt_tokens``, reasoning inside ``completion_tokens``."""
-    read = _object(usage.get("prompt_tokens_details"))
-    written = _object(usage.get("completion_tokens_details"))
+    read = as_object(usage.get("prompt_tokens_details"))
+    written = as_object(usage.get("completion_tokens_details"))
+    cached = _count(read.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens"))
     return Usage(
         _count(usage.get("prompt_tokens")),
         _count(usage.get("completion_tokens")),
-        _count(read.get("cached_tokens")),
+        cached or _count(usage.get("cached_tokens")),
         _count(read.get("cache_write_tokens")),
         _count(written.get("reasoning_tokens")),
     )
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    return int(value) if isinstance(value, int | float) and value > 0 else 0

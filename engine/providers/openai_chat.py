@@ -5,13 +5,15 @@ Source: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from agent.engine.errors import MissingAPIKey
+from agent.engine.errors import ConfigurationError, MissingAPIKey
 from agent.engine.http import Exchange, HTTPTransport
 from agent.engine.providers import chat_encoding
-from agent.engine.providers.chat_failures import read_failure
+from agent.engine.providers.chat_failures import Asked, read_failure
 from agent.engine.providers.chat_parsing import StreamParser, WholeParser
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from agent.eventstore.messages import Message
 
 _OFFICIAL = "https://api.openai.com/v1"
+_OFFICIAL_HOSTS = (".openai.com", ".openai.azure.com")
 _KEY_VARIABLE = "OPENAI_API_KEY"
 _URL_VARIABLE = "OPENAI_BASE_URL"
 
@@ -28,9 +31,9 @@ _URL_VARIABLE = "OPENAI_BASE_URL"
 class OpenAIChat:
     """A :class:`~agent.engine.provider.Provider` for ``POST {base_url}/chat/completions``.
 
-    ``base_url`` and ``api_key`` default to OPENAI_BASE_URL and OPENAI_API_KEY. The key is needed
-    for OpenAI itself; other servers get one only if there is one. ``timeout`` (seconds) bounds the
-    silence between two pieces of an answer.
+    ``base_url`` and ``api_key`` default to OPENAI_BASE_URL and OPENAI_API_KEY. Only a server that
+    ``base_url=`` names may go without a key. ``timeout`` (seconds) bounds the silence between two
+    pieces of an answer. Raises :class:`ConfigurationError`.
     """
 
     name = "openai"
@@ -40,15 +43,20 @@ class OpenAIChat:
     def __init__(
         self, *, base_url: str | None = None, api_key: str | None = None, timeout: float = 600.0
     ) -> None:
-        self.base_url = (base_url or os.environ.get(_URL_VARIABLE) or _OFFICIAL).rstrip("/")
-        self._api_key = api_key or os.environ.get(_KEY_VARIABLE)
+        url = base_url or os.environ.get(_URL_VARIABLE) or _OFFICIAL
+        self.base_url = url.strip().rstrip("/")
+        official = _host(self.base_url).endswith(_OFFICIAL_HOSTS)
+        self._api_key = _sendable(api_key or os.environ.get(_KEY_VARIABLE) or "")
         self._transport = HTTPTransport(timeout)
-        official = self.base_url == _OFFICIAL
+        self._needs_key = official or not base_url
         self._dialect = chat_encoding.OFFICIAL if official else chat_encoding.COMPATIBLE
         self.encoder = self._dialect.encoder
 
     def encode_message(
-        self, message: Message, model: str, attachments: Mapping[str, bytes]
+        self,
+        message: Message,
+        model: str,  # noqa: ARG002 - all models of this protocol take the same messages
+        attachments: Mapping[str, bytes],
     ) -> Sequence[bytes]:
         """The message as items of ``messages``: one, or one for each tool result."""
         return chat_encoding.encode_message(message, attachments)
@@ -74,18 +82,51 @@ class OpenAIChat:
         await self._transport.aclose()
 
     def _exchange(self, request: ModelRequest) -> Exchange:
-        if not self._api_key and self.base_url == _OFFICIAL:
+        if not self._api_key and self._needs_key:
             raise MissingAPIKey(self.name, _KEY_VARIABLE)
         headers = {"content-type": "application/json"}
         if self._api_key:
             headers["authorization"] = f"Bearer {self._api_key}"
         parser = StreamParser(self.name) if request.prompt.stream else WholeParser(self.name)
+        asked = Asked(self.name, request.prompt.model, self.base_url, _KEY_VARIABLE)
         return Exchange(
             self.name,
             f"{self.base_url}/chat/completions",
             headers,
             request.body,
             parser,
-            read_failure,
+            functools.partial(read_failure, asked),
             request.deadline,
+            self._api_key,
         )
+
+
+def _host(url: str) -> str:
+    """The host of a base URL. Raises :class:`ConfigurationError`.
+
+    The URL stands in errors and must hold no secret, so none may precede an ``@`` or follow a
+    ``?``; what is refused is not repeated.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host = ""
+    else:
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ConfigurationError("base_url ends with its path; a key goes into api_key=...")
+        host = host if parts.scheme in ("http", "https") else ""
+    if not host:
+        raise ConfigurationError(
+            "base_url needs a scheme and a host, like https://example.com/v1 or "
+            "http://localhost:8000/v1"
+        )
+    return host
+
+
+def _sendable(key: str) -> str:
+    """The key without the white space of a file. Raises :class:`ConfigurationError`."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError(f"api_key or {_KEY_VARIABLE} holds characters that no key has")
+    return key

@@ -1,19 +1,35 @@
 """JSON Schemas in the subset that strict structured output takes.
 
+What the subset refuses as a bound on a value (``minLength``, look-around in ``pattern``, ...) is
+told to the model in the description instead, and validated when the answer comes. What it refuses
+as a shape makes the schema impossible to ask for strictly.
+
 Source: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
-_DROPPED = ("default", "title", "examples")
-_REFUSED = ("oneOf", "allOf", "not", "if", "prefixItems", "patternProperties", "uniqueItems")
-
+_KEPT = {
+    *("type", "properties", "$defs", "items", "anyOf", "enum", "const", "description"),
+    *("pattern", "format", "multipleOf", "minimum", "maximum", "exclusiveMinimum"),
+    *("exclusiveMaximum", "minItems", "maxItems"),
+}
+_TOLD = {"minLength", "maxLength", "uniqueItems", "pattern", "format"}
+_REFUSED = {
+    *("allOf", "not", "if", "then", "else", "prefixItems", "patternProperties", "propertyNames"),
+    *("contains", "dependentRequired", "dependentSchemas", "unevaluatedProperties"),
+    *("unevaluatedItems", "minProperties", "maxProperties", "definitions", "$dynamicRef"),
+}
+_FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
+_LOOK_AROUND = re.compile(r"\(\?(?:=|!|<=|<!)")
+_DEFINITIONS = "#/$defs/"
 Schema = dict[str, Any]
 
 
-class _NotStrict(Exception):  # noqa: N818 - control flow of this module
+class _NotStrict(Exception):
     """The schema says what the subset cannot."""
 
 
@@ -23,24 +39,112 @@ def strict_schema(schema: Schema) -> Schema | None:
     Optional keys keep their default on our side: the model gives every key, validation decides.
     """
     try:
-        return _strict(schema)
+        root = _strict(_without_root_reference(schema))
     except _NotStrict:
         return None
+    return root if root.get("type") == "object" and "anyOf" not in root else None
 
 
-def _strict(schema: Schema) -> Schema:
-    if any(key in schema for key in _REFUSED):
+def _without_root_reference(schema: Schema) -> Schema:
+    """A recursive model is a reference at the root, where an object has to be."""
+    if "$ref" not in schema:
+        return schema
+    definitions = schema.get("$defs", {})
+    definition = _object(definitions.get(_referenced(schema["$ref"])))
+    if "$ref" in definition:
+        raise _NotStrict
+    return {**definition, "$defs": definitions}
+
+
+def _referenced(reference: str) -> str:
+    if not reference.startswith(_DEFINITIONS):
+        raise _NotStrict
+    return reference.removeprefix(_DEFINITIONS)
+
+
+def _object(schema: Any) -> Schema:
+    if not isinstance(schema, dict):
+        raise _NotStrict
+    return cast("Schema", schema)
+
+
+def _strict(given: Any) -> Schema:
+    schema = _simpler(_object(given))
+    if schema.keys() & _REFUSED:
         raise _NotStrict
     if "$ref" in schema:
+        _referenced(schema["$ref"])
         return {"$ref": schema["$ref"]}
-    kept = {key: _value(key, value) for key, value in schema.items() if key not in _DROPPED}
-    if not kept.keys() & {"type", "anyOf", "enum", "const", "$defs"}:
+    told = {key: value for key, value in schema.items() if _is_told(key, value)}
+    kept = {
+        key: _value(key, value) for key, value in schema.items() if key in _KEPT and key not in told
+    }
+    if told:
+        bounds = ", ".join(f"{key}: {value}" for key, value in told.items())
+        kept["description"] = f"{kept.get('description', '')} ({bounds})".lstrip()
+    return _closed(schema, _typed(kept))
+
+
+def _simpler(schema: Schema) -> Schema:
+    """``allOf`` of one schema is that schema; ``oneOf`` becomes ``anyOf``, which asks for less."""
+    schema = schema.copy()
+    while len(schema.get("allOf", ())) == 1:
+        (only,) = schema.pop("allOf")
+        schema = {**_object(only), **schema}
+    if "oneOf" in schema:
+        if "anyOf" in schema:
+            raise _NotStrict
+        schema["anyOf"] = schema.pop("oneOf")
+    return schema
+
+
+def _is_told(key: str, value: Any) -> bool:
+    match key:
+        case "pattern":
+            return _LOOK_AROUND.search(value) is not None
+        case "format":
+            return value not in _FORMATS
+        case _:
+            return key in _TOLD and value is not False
+
+
+def _typed(kept: Schema) -> Schema:
+    """Every schema needs a type; that of a constant is known by its values."""
+    if kept.keys() & {"type", "anyOf"}:
+        return kept
+    values = [kept["const"]] if "const" in kept else kept.get("enum", [])
+    types = list(dict.fromkeys(_type(value) for value in values))
+    if not types:
         raise _NotStrict
-    if schema.get("type") == "object":
-        if "properties" not in schema or schema.get("additionalProperties") not in (None, False):
+    return {"type": types[0] if len(types) == 1 else types, **kept}
+
+
+def _type(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case str():
+            return "string"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case _:
+            raise _NotStrict
+
+
+def _closed(schema: Schema, kept: Schema) -> Schema:
+    types = kept.get("type", ())
+    if "array" in types:
+        if "items" not in kept:
+            raise _NotStrict
+    elif "object" in types:
+        if "properties" not in kept or schema.get("additionalProperties") not in (None, False):
             raise _NotStrict
         kept["additionalProperties"] = False
-        kept["required"] = list(schema["properties"])
+        kept["required"] = list(kept["properties"])
     return kept
 
 
@@ -51,6 +155,6 @@ def _value(key: str, value: Any) -> Any:
         case "items":
             return _strict(value)
         case "anyOf":
-            return [_strict(inner) for inner in cast("list[Schema]", value)]
+            return [_strict(inner) for inner in cast("list[Any]", value)]
         case _:
             return value

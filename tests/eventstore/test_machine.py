@@ -29,9 +29,14 @@ from agent.eventstore.record import Head, Prepared, Recorded, record
 NAMES = ("a", "A", "it's", "a/\N{SLIGHTLY SMILING FACE}", "\u00e9", "e\u0301")
 CONTENTS = (b"x", b"y")
 
-names = st.sampled_from(NAMES)
-versions = st.integers(0, 8)
-contents = st.lists(st.sampled_from(CONTENTS), max_size=2)
+EXAMPLES = 4 * settings().max_examples
+NOWHERE = Head(1, bytes(32))
+
+numbers = st.integers(0, len(NAMES) - 1)
+versions = st.integers(0, 20)
+contents = st.sampled_from(CONTENTS)
+rarely = st.sampled_from((False, False, False, True))
+often = st.sampled_from((True, True, False))
 
 
 class Row:
@@ -161,68 +166,103 @@ class LogMachine(RuleBasedStateMachine):
             lambda log: log.append(name, facts, expected=expected),
         )
 
-    def messages(self, number: int, data: Sequence[bytes]) -> list[Prepared]:
-        """New messages, and one with these attachments."""
-        plain = [said(next(self.fresh)) for _ in range(number)]
-        return [*plain, attached(*data)] if data else plain
+    def stream(self, number: int) -> str:
+        """One of the streams; a free name as long as there is none."""
+        found = list(self.model.streams) or NAMES
+        return found[number % len(found)]
 
-    @rule(name=names, number=st.integers(1, 3), data=contents)
-    def grow(self, name: str, number: int, data: list[bytes]) -> None:
-        """Append to a stream at its head, or make it."""
-        head = self.model.head(name)
-        facts = self.messages(number, data)
-        if head is None:
-            facts.insert(0, started(name, recorded_at=len(self.appends)))
-        self.appends.append((name, facts, head))
-        self.append(name, facts, head)
+    def free(self, number: int) -> str:
+        """A free name; a taken one when there is no other."""
+        found = [name for name in NAMES if name not in self.model.streams] or NAMES
+        return found[number % len(found)]
 
-    @rule(index=st.integers(0, 20))
-    def retry_append(self, index: int) -> None:
-        """Append once more what was appended before."""
-        if index < len(self.appends):
-            self.append(*self.appends[-1 - index])
-
-    @rule(name=names, version=versions)
-    def append_elsewhere(self, name: str, version: int) -> None:
-        """Append at any other head, that the stream had or never had."""
+    def point(self, name: str, version: int) -> Head:
+        """The head at a version of a stream, or one that it never had."""
         rows = self.model.streams.get(name, [])
-        expected = rows[version].fact.head if version < len(rows) else Head(version + 1, bytes(32))
-        self.append(name, self.messages(1, []), expected)
+        return rows[version - 1].fact.head if 1 <= version <= len(rows) else NOWHERE
 
-    @rule(data=st.sampled_from(CONTENTS))
-    def put(self, data: bytes) -> None:
+    def messages(self, number: int) -> list[Prepared]:
+        """New messages."""
+        return [said(next(self.fresh)) for _ in range(number)]
+
+    def append_new(self, name: str, facts: list[Prepared], expected: Head | None) -> None:
+        """Append, and remember it."""
+        self.appends.append((name, facts, expected))
+        self.append(name, facts, expected)
+
+    @rule(number=numbers, length=st.integers(0, 3), taken=rarely)
+    def start(self, number: int, length: int, taken: bool) -> None:
+        """Make a stream, sometimes where there is one."""
+        name = self.stream(number) if taken else self.free(number)
+        first = started(name, recorded_at=len(self.appends))
+        self.append_new(name, [first, *self.messages(length)], None)
+
+    @rule(number=numbers, length=st.integers(1, 3))
+    def grow(self, number: int, length: int) -> None:
+        """Append to a stream at its head."""
+        name = self.stream(number)
+        head = self.model.head(name) or NOWHERE
+        self.append_new(name, self.messages(length), head)
+
+    @rule(number=numbers, data=st.lists(contents, min_size=1, max_size=2), put=often)
+    def attach(self, number: int, data: list[bytes], put: bool) -> None:
+        """Append an event with attachments, which the logs may not hold."""
+        name = self.stream(number)
+        head = self.model.head(name) or NOWHERE
+        for content in data if put else []:
+            self.put(content)
+        self.append_new(name, [*self.messages(1), attached(*data)], head)
+
+    @rule(number=numbers, version=versions)
+    def append_elsewhere(self, number: int, version: int) -> None:
+        """Append at any head that the stream had, or with a hash that it never had."""
+        name = self.stream(number)
+        length = len(self.model.streams.get(name, NAMES))
+        point = self.point(name, 1 + version % length)
+        self.append(name, self.messages(1), point if version else Head(length, bytes(32)))
+
+    @rule(back=versions)
+    def append_again(self, back: int) -> None:
+        """Append once more what was appended before."""
+        if self.appends:
+            self.append(*self.appends[-1 - back % len(self.appends)])
+
+    @rule(content=contents)
+    def put(self, content: bytes) -> None:
         """Store an attachment."""
-        name = hashlib.sha256(data).hexdigest()
+        name = hashlib.sha256(content).hexdigest()
         self.model.held.add(name)
-        self.agree(lambda: name, lambda log: log.put_blob(data))
+        self.agree(lambda: name, lambda log: log.put_blob(content))
 
-    @rule(parent=names, child=names, at=versions)
-    def fork(self, parent: str, child: str, at: int) -> None:
-        """Fork any stream anywhere."""
-        rows = self.model.streams.get(parent, [])
-        point = rows[at - 1].fact.head if 1 <= at <= len(rows) else Head(at, bytes(32))
-        self.forks.append((parent, child, at, forked(child, parent, point)))
+    @rule(parent=numbers, child=numbers, at=versions, taken=rarely)
+    def fork(self, parent: int, child: int, at: int, taken: bool) -> None:
+        """Fork a stream at any of its versions, or just outside of them."""
+        source, name = self.stream(parent), self.stream(child) if taken else self.free(child)
+        at %= len(self.model.streams.get(source, [])) + 2
+        self.forks.append((source, name, at, forked(name, source, self.point(source, at))))
         self.fork_again(0)
 
-    @rule(index=st.integers(0, 10))
-    def fork_again(self, index: int) -> None:
+    @rule(back=versions)
+    def fork_again(self, back: int) -> None:
         """Fork once more as before."""
-        if index < len(self.forks):
-            parent, child, at, fact = self.forks[-1 - index]
+        if self.forks:
+            parent, child, at, fact = self.forks[-1 - back % len(self.forks)]
             self.agree(
                 lambda: self.model.fork(parent, child, at, fact),
                 lambda log: log.fork(parent, child, at=at, prepared=fact),
             )
 
-    @rule(name=names)
-    def delete(self, name: str) -> None:
-        """Delete a stream, if it is there."""
+    @rule(number=numbers, missing=rarely)
+    def delete(self, number: int, missing: bool) -> None:
+        """Delete a stream, sometimes one that is not there."""
+        name = self.free(number) if missing else self.stream(number)
         fact = deleted(next(self.fresh))
         self.agree(lambda: self.model.delete(name, fact), lambda log: log.delete(name, fact))
 
-    @rule(source=names, into=names, cut=st.integers(0, 2))
-    def copy(self, source: str, into: str, cut: int) -> None:
+    @rule(number=numbers, into=numbers, cut=st.integers(0, 2), taken=often)
+    def copy(self, number: int, into: int, cut: int, taken: bool) -> None:
         """Export a stream, or its beginning, and import it under any name."""
+        source, name = self.stream(number), self.stream(into) if taken else self.free(into)
         rows = self.model.streams.get(source, [])
         facts = [row.fact for row in rows[: max(len(rows) - cut, 1)]]
         if not facts:
@@ -231,8 +271,7 @@ class LogMachine(RuleBasedStateMachine):
         assert data == export_events(list(self.sqlite.read(source, until=len(facts))), self.sqlite)
         export = parse_export(data)
         self.agree(
-            lambda: self.model.take(into, facts),
-            lambda log: import_events(log, into, export),
+            lambda: self.model.take(name, facts), lambda log: import_events(log, name, export)
         )
 
     @rule()
@@ -241,9 +280,10 @@ class LogMachine(RuleBasedStateMachine):
         self.sqlite.close()
         self.sqlite = self.opened()
 
-    @rule(name=names, after=versions, until=st.none() | versions, types=st.booleans())
-    def read_range(self, name: str, after: int, until: int | None, types: bool) -> None:
+    @rule(number=numbers, after=versions, until=st.none() | versions, types=rarely)
+    def read_range(self, number: int, after: int, until: int | None, types: bool) -> None:
         """Read any part of a stream."""
+        name = self.stream(number)
         rows = self.model.streams.get(name, [])
         kept = [
             row.fact.hash
@@ -312,4 +352,4 @@ def unplaced(fact: Recorded) -> Recorded:
 class TestLogMachine(LogMachine.TestCase):
     """Both logs do what the model does, whatever happens to them in whichever order."""
 
-    settings = settings(stateful_step_count=40)
+    settings = settings(max_examples=EXAMPLES, stateful_step_count=50)

@@ -1,0 +1,110 @@
+"""Tool calls that arrive in fragments.
+
+The protocol numbers the calls of an answer and names each in its first fragment. Servers leave out
+the index, the id or both, give every call the index 0, or repeat id and name in each fragment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.engine.providers.wire import Object, as_object, as_string
+from agent.eventstore.messages import ToolCallPart
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class _Call:
+    """A tool call, growing fragment by fragment."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+    def add(self, fragment: _Fragment) -> None:
+        self.id = self.id or fragment.id
+        self.name = self.name or fragment.name
+        if fragment.arguments:
+            self.arguments.append(fragment.arguments)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the arguments are complete: nothing can follow a whole JSON value."""
+        try:
+            msgspec.json.decode("".join(self.arguments), type=msgspec.Raw)
+        except msgspec.DecodeError:
+            return False
+        return True
+
+    def part(self) -> ToolCallPart:
+        return ToolCallPart(self.id, self.name, "".join(self.arguments))
+
+
+class _Fragment(msgspec.Struct, frozen=True):
+    index: int | None
+    id: str
+    name: str
+    arguments: str
+
+    def continues(self, call: _Call) -> bool:
+        """Whether this belongs to a call that has its index, or stands last."""
+        if self.id and call.id:
+            return self.id == call.id
+        if self.id or not self.name or not call.name:
+            return True
+        return self.name == call.name and not (self.arguments and call.whole)
+
+
+class CollectedCalls:
+    """The calls of an answer, in the order of their indexes."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+
+    def add(self, fragments: Sequence[Object]) -> None:
+        """Take the fragments of one delta, or the calls of a whole answer."""
+        taken: list[_Call] = []
+        for item in fragments:
+            fragment = _fragment(item)
+            call = self._known(fragment, taken)
+            if call is None:
+                index = len(self._calls) if fragment.index is None else fragment.index
+                call = _Call(index)
+                self._calls.append(call)
+            call.add(fragment)
+            taken.append(call)
+
+    def _known(self, fragment: _Fragment, taken: Sequence[_Call]) -> _Call | None:
+        """The call that a fragment belongs to; without indexes, one delta has one of each call."""
+        if fragment.index is not None:
+            candidates = [call for call in self._calls if call.index == fragment.index]
+        elif fragment.id:
+            candidates = [c for c in self._calls if c.id == fragment.id and c not in taken]
+            candidates = candidates or [c for c in self._calls[-1:] if not c.id and c not in taken]
+        else:
+            candidates = [call for call in self._calls[-1:] if call not in taken]
+        last = candidates[-1] if candidates else None
+        return last if last is not None and fragment.continues(last) else None
+
+    def parts(self) -> list[ToolCallPart]:
+        """The calls, without those of which nothing came."""
+        calls = sorted(self._calls, key=lambda call: call.index)
+        return [call.part() for call in calls if call.id or call.name or call.arguments]
+
+
+def _fragment(item: Object) -> _Fragment:
+    function = as_object(item.get("function"))
+    index, arguments = item.get("index"), function.get("arguments")
+    if isinstance(arguments, dict | list):
+        arguments = msgspec.json.encode(arguments).decode()
+    return _Fragment(
+        index if isinstance(index, int) else None,
+        as_string(item.get("id")),
+        as_string(function.get("name")),
+        as_string(arguments),
+    )

@@ -1,0 +1,359 @@
+import pytest
+
+from agent.eventstore.events import (
+    ApprovalGranted,
+    ApprovalRejected,
+    ApprovalRequested,
+    Event,
+    HistoryCleared,
+    HistoryCompacted,
+    HistoryRewound,
+    MetadataChanged,
+    ModelFailed,
+    OutputRejected,
+    PayloadErased,
+    SessionDeleted,
+    SessionForked,
+    SystemChanged,
+    ToolResolved,
+    ToolsDeclared,
+    TurnAbandoned,
+    TurnFailed,
+    TurnResumed,
+)
+from agent.eventstore.messages import Message, TextPart, ToolCallPart, ToolResultPart
+from agent.eventstore.rawjson import EMPTY_OBJECT, to_raw
+from agent.eventstore.values import Failure, Owner, ToolDefinition
+from agent.projections.conversation import Conversation, Tools
+from agent.projections.turn import Call, Turn
+from tests.projections.given import (
+    COMPLETED,
+    added,
+    asked,
+    begun,
+    called,
+    folded,
+    recorded,
+    requested,
+    responded,
+    results,
+    returned,
+    texts,
+    turn,
+)
+
+TOOLS = (ToolDefinition("t", "A tool.", EMPTY_OBJECT),)
+FAILED = TurnFailed(error=Failure("E", "no"))
+ABANDONED = TurnAbandoned(reason="gone")
+NO_ANSWER = ModelFailed(error=Failure("E", "no"), elapsed=0.0)
+REJECTED = OutputRejected(errors=("no",), feedback=Message.user("Again."))
+FORKED = SessionForked(session_id="c", parent="s", at=1, parent_hash="")
+
+
+def opened(*events: Event) -> Turn:
+    """The open turn that begins with these events."""
+    turn = folded(begun(), *events).turn
+    assert turn is not None
+    return turn
+
+
+# Sessions and configuration
+
+
+def test_nothing_is_version_zero():
+    """Before any event there is an empty, settled conversation at version 0."""
+    state = Conversation()
+
+    assert (state.version, state.settled, state.session_id, state.messages) == (0, 0, "", [])
+    assert state.mark_at(0) is None
+
+
+def test_session_starts():
+    """A started session has its id, system prompt and metadata, and nothing to show."""
+    state = folded()
+
+    assert (state.version, state.session_id, state.system) == (1, "s", "Be brief.")
+    assert (bytes(state.metadata), state.messages, state.settled) == (b"{}", [], 1)
+
+
+def test_configuration_changes():
+    """System prompt, tools and metadata are the last ones recorded."""
+    metadata = to_raw({"title": "Tea"}, of="a test")
+    state = folded(
+        SystemChanged(system=None),
+        ToolsDeclared(tools=TOOLS, digest="d"),
+        MetadataChanged(metadata=metadata),
+    )
+
+    assert (state.system, state.tools, state.metadata) == (None, Tools(TOOLS, "d"), metadata)
+
+
+def test_fork_changes_only_the_id():
+    """A child shows what its parent showed, under its own id."""
+    parent, child = folded(*turn("a", "b")), folded(*turn("a", "b"), FORKED)
+
+    assert (child.session_id, texts(child), child.system) == ("c", texts(parent), parent.system)
+
+
+@pytest.mark.parametrize("event", [SessionDeleted(), PayloadErased(version=1, reason="asked")])
+def test_ends_and_erasures_show_nothing(event: Event):
+    """Deletion and erasure leave what is shown."""
+    before, after = folded(added("a")), folded(added("a"), event)
+
+    assert (texts(after), after.epoch, after.settled) == (texts(before), before.epoch, 3)
+
+
+# History
+
+
+def test_messages_are_added():
+    """Messages added by hand stand in their order."""
+    assert texts(folded(added("a"), added("b"))) == ["a", "b"]
+
+
+def test_completed_turn_enters_the_history():
+    """A completed turn's messages follow what was there."""
+    state = folded(added("a"), *turn("b", "c"))
+
+    assert [(m.role, m.text) for m in state.messages] == [
+        ("user", "a"),
+        ("user", "b"),
+        ("assistant", "c"),
+    ]
+
+
+@pytest.mark.parametrize("end", [FAILED, ABANDONED])
+def test_unfinished_turn_stays_out_of_the_history(end: Event):
+    """A failed or abandoned turn shows nothing, and is kept for resuming."""
+    state = folded(*turn("a", "b"), begun("c"), requested(), responded("d"), end)
+
+    assert texts(state) == ["a", "b"]
+    assert state.turn is None
+    assert state.ended is not None
+    assert [message.text for message in state.ended.messages] == ["c", "d"]
+
+
+@pytest.mark.parametrize("event", [added("x"), HistoryCleared(), HistoryRewound(to=1), begun("x")])
+def test_ended_turn_is_forgotten(event: Event):
+    """A failed turn cannot be resumed once the history has gone on."""
+    assert folded(begun(), FAILED, event).ended is None
+
+
+def test_clear_empties_the_view():
+    """Cleared history shows only what comes after; the system prompt stays."""
+    state = folded(*turn("a", "b"), HistoryCleared(), *turn("c", "d"))
+
+    assert (texts(state), state.system) == (["c", "d"], "Be brief.")
+    assert [m.text for m in state.transcript] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("to", "shown"),
+    [(1, []), (5, ["a", "b"]), (6, []), (7, ["c"]), (11, ["c", "d", "e"]), (12, ["c", "d", "e"])],
+)
+def test_rewind_shows_a_settled_version_again(to: int, shown: list[str]):
+    """Rewinding to any settled version shows what it showed, and later messages follow."""
+    before = (*turn("a", "b"), HistoryCleared(), added("c"), *turn("d", "e"))
+    state = folded(*before, SystemChanged(system="x"), HistoryRewound(to=to), added("z"))
+
+    assert texts(state) == [*shown, "z"]
+
+
+def test_rewind_restores_the_configuration():
+    """Rewinding restores system prompt and tools of then, but not metadata."""
+    metadata = to_raw({"title": "Tea"}, of="a test")
+    state = folded(
+        SystemChanged(system="Be long."),
+        ToolsDeclared(tools=TOOLS, digest="d"),
+        MetadataChanged(metadata=metadata),
+        HistoryRewound(to=1),
+    )
+
+    assert (state.system, state.tools, state.metadata) == ("Be brief.", Tools(), metadata)
+
+
+def test_rewind_of_a_rewind_goes_forward():
+    """What a rewind hid can be shown again by another."""
+    state = folded(added("a"), added("b"), HistoryRewound(to=2), HistoryRewound(to=3))
+
+    assert texts(state) == ["a", "b"]
+
+
+def test_compaction_puts_a_summary_first():
+    """A summary stands for everything up to a version; what came after it follows."""
+    state = folded(
+        *turn("a", "b"),
+        *turn("c", "d"),
+        HistoryCompacted(through=5, summary=Message.user("sum")),
+        *turn("e", "f"),
+    )
+
+    assert texts(state) == ["sum", "c", "d", "e", "f"]
+
+
+def test_compaction_of_everything():
+    """A summary through the last version stands alone."""
+    state = folded(added("a"), HistoryCompacted(through=2, summary=Message.user("sum")))
+
+    assert texts(state) == ["sum"]
+
+
+def test_compaction_of_a_compaction():
+    """A second summary may stand for the first."""
+    state = folded(
+        added("a"),
+        HistoryCompacted(through=2, summary=Message.user("one")),
+        added("b"),
+        HistoryCompacted(through=3, summary=Message.user("two")),
+    )
+
+    assert texts(state) == ["two", "b"]
+
+
+def test_compaction_is_rewound():
+    """Rewinding to before a compaction shows the messages themselves again."""
+    compacted = (added("a"), added("b"), HistoryCompacted(through=2, summary=Message.user("sum")))
+
+    assert texts(folded(*compacted)) == ["sum", "b"]
+    assert texts(folded(*compacted, HistoryRewound(to=3))) == ["a", "b"]
+    assert texts(folded(*compacted, HistoryRewound(to=3), HistoryRewound(to=4))) == ["sum", "b"]
+
+
+# Epochs
+
+
+@pytest.mark.parametrize(
+    ("event", "changes"),
+    [
+        (SystemChanged(system="x"), True),
+        (HistoryCleared(), True),
+        (HistoryRewound(to=1), True),
+        (HistoryCompacted(through=2, summary=Message.user("sum")), True),
+        (ToolsDeclared(tools=TOOLS, digest="d"), False),
+        (MetadataChanged(metadata=EMPTY_OBJECT), False),
+        (added("x"), False),
+        (FORKED, False),
+        (begun(), False),
+    ],
+)
+def test_epoch(event: Event, changes: bool):
+    """The epoch is the version of the last event that changed what came before."""
+    assert folded(added("a"), event).epoch == (3 if changes else 0)
+
+
+# The open turn
+
+
+def test_open_turn_is_no_history():
+    """What is said in an open turn is its own, not yet the history's."""
+    state = folded(added("a"), begun("b"), requested(), asked("x"))
+
+    assert texts(state) == ["a"]
+    assert state.turn is not None
+    assert (state.turn.started, state.turn.messages[0].text) == (3, "b")
+    assert (state.version, state.settled) == (5, 2)
+
+
+def test_requests_are_counted():
+    """An open turn knows its step, and the request that waits for an answer."""
+    assert (opened().steps, opened().request) == (0, None)
+    assert (opened(requested()).steps, opened(requested()).request) == (1, requested())
+    assert opened(requested(), responded("x")).request is None
+    assert opened(requested(), NO_ANSWER).request is None
+    assert opened(requested(), NO_ANSWER, requested(1, 2)).request == requested(1, 2)
+
+
+def test_failed_call_says_nothing():
+    """A failed model call adds no message, whatever had arrived of it."""
+    failed = ModelFailed(error=Failure("E", "no"), partial=Message.assistant("Hel"), elapsed=0.0)
+
+    assert opened(requested(), failed).messages == (Message.user("Hi"),)
+
+
+def test_rejected_output_is_shown_to_the_model_only():
+    """An answer that did not fit and its feedback are said, but not kept."""
+    events = (begun(), requested(), responded("no"), REJECTED, requested(2), responded("yes"))
+    state = folded(*events)
+
+    assert state.turn is not None
+    assert [m.text for m in state.turn.messages] == ["Hi", "no", "Again.", "yes"]
+    assert [m.text for m in state.turn.kept] == ["Hi", "yes"]
+    assert texts(folded(*events, COMPLETED)) == ["Hi", "yes"]
+
+
+def test_calls_wait_for_results():
+    """Each call of an answer waits until its own result is known."""
+    turn = opened(requested(), asked("x", "y"), called("x"), called("y"), returned("y", "2"))
+    fact = recorded(begun(), begun(), requested(), asked("x", "y"), called("x"))[-1]
+
+    assert [call.part.call_id for call in turn.pending_calls] == ["x"]
+    assert turn.completed_calls == ("y",)
+    assert len(turn.messages) == 2
+    assert turn.calls[0].key is not None
+    assert len(turn.calls[0].key) == len(fact.hash.hex())
+
+
+@pytest.mark.parametrize("order", ["xyz", "zyx", "yzx"])
+def test_results_are_put_in_call_order(order: str):
+    """Results may come in any order; the message that brings them has the order of the calls."""
+    intents = [called(call_id) for call_id in order]
+    turn = opened(
+        requested(), asked("x", "y", "z"), *intents, *(returned(c, c.upper()) for c in order)
+    )
+
+    assert turn.messages[-1] == results(x="X", y="Y", z="Z")
+    assert (turn.calls, turn.completed_calls) == ((), ("x", "y", "z"))
+
+
+def test_key_is_the_hash_of_the_intent():
+    """The idempotency key of a call is the hash of its `tool.called`."""
+    facts = recorded(begun(), requested(), asked("x"), called("x"))
+    turn = opened(requested(), asked("x"), called("x"))
+    again = opened(requested(), asked("x"), called("x"), ToolResolved(call_id="x", how="retry"))
+
+    assert turn.calls == (Call(ToolCallPart("x", "t", "{}"), key=turn.calls[0].key),)
+    assert turn.calls[0].key != facts[-1].hash.hex()
+    assert again.calls[0].key is None
+
+
+@pytest.mark.parametrize(("how", "is_error"), [("result", False), ("failed", True)])
+def test_resolved_call_has_a_result(how: str, is_error: bool):
+    """A call of unknown outcome gets the result that a person decided on."""
+    content = (TextPart("done"),)
+    resolved = ToolResolved(call_id="x", how=how, content=content)
+    turn = opened(requested(), asked("x"), called("x"), resolved)
+
+    assert turn.messages[-1] == Message.tool(ToolResultPart("x", content, is_error))
+
+
+@pytest.mark.parametrize(
+    ("events", "approval"),
+    [
+        ([], None),
+        ([ApprovalRequested(call_id="x", digest="d")], "requested"),
+        ([ApprovalRequested(call_id="x", digest="d"), ApprovalGranted(call_id="x")], "granted"),
+        ([ApprovalRequested(call_id="x", digest="d"), ApprovalRejected(call_id="x")], "rejected"),
+    ],
+)
+def test_approval(events: list[Event], approval: str | None):
+    """A call knows how far its approval has come."""
+    assert opened(requested(), asked("x"), *events).calls[0].approval == approval
+
+
+def test_resumed_turn_is_open_again():
+    """Resuming opens a failed turn again, for a new owner, with nothing outstanding."""
+    owner = Owner("other", 2, 2)
+    state = folded(begun("b"), requested(), responded("c"), FAILED, TurnResumed(owner=owner))
+
+    assert state.turn is not None
+    assert (state.turn.started, state.turn.input.owner, state.turn.request) == (2, owner, None)
+    assert [m.text for m in state.turn.messages] == ["b", "c"]
+    assert state.ended is None
+
+
+def test_resuming_takes_an_open_turn_over():
+    """Resuming an open turn drops the request that its old owner made."""
+    owner = Owner("other", 2, 2)
+    turn = opened(requested(), TurnResumed(owner=owner))
+
+    assert (turn.request, turn.input.owner) == (None, owner)

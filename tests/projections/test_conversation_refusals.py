@@ -1,0 +1,163 @@
+import pytest
+
+from agent.eventstore.errors import CorruptLog
+from agent.eventstore.events import (
+    Event,
+    HistoryCleared,
+    HistoryCompacted,
+    HistoryRewound,
+    ModelFailed,
+    OutputRejected,
+    ToolResolved,
+    TurnAbandoned,
+    TurnFailed,
+    TurnResumed,
+)
+from agent.eventstore.messages import Message
+from agent.eventstore.values import Failure
+from agent.projections import conversation
+from agent.projections.conversation import Conversation
+from agent.projections.fold import replay
+from tests.projections.given import (
+    COMPLETED,
+    OWNER,
+    STARTED,
+    added,
+    asked,
+    begun,
+    called,
+    folded,
+    recorded,
+    requested,
+    responded,
+    returned,
+    turn,
+)
+
+FAILED = TurnFailed(error=Failure("E", "no"))
+NO_ANSWER = ModelFailed(error=Failure("E", "no"), elapsed=0.0)
+REJECTED = OutputRejected(errors=("no",), feedback=Message.user("Again."))
+SUMMARY = Message.user("sum")
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "reason"),
+    [
+        ([], requested(), "no turn is open"),
+        ([], responded("x"), "no turn is open"),
+        ([], NO_ANSWER, "no turn is open"),
+        ([], REJECTED, "no turn is open"),
+        ([], called("x"), "no turn is open"),
+        ([], returned("x", "y"), "no turn is open"),
+        ([], COMPLETED, "no turn is open"),
+        ([], FAILED, "no turn is open"),
+        ([], TurnAbandoned(reason="gone"), "no turn is open"),
+        ([], TurnResumed(owner=OWNER), "there is no turn to resume"),
+        (turn("a", "b"), TurnResumed(owner=OWNER), "there is no turn to resume"),
+        ([begun(), FAILED, added("x")], TurnResumed(owner=OWNER), "there is no turn to resume"),
+        ([begun()], begun(), "the turn of version 2 is open"),
+        ([begun()], added("x"), "the turn of version 2 is open"),
+        ([begun()], HistoryCleared(), "the turn of version 2 is open"),
+        ([begun()], HistoryRewound(to=1), "the turn of version 2 is open"),
+        ([begun()], responded("x"), "an answer without a request"),
+        ([begun()], NO_ANSWER, "an answer without a request"),
+        ([begun(), requested(), responded("x")], responded("x"), "an answer without a request"),
+        (
+            [begun(), requested(), asked("x")],
+            requested(),
+            "the model was asked while calls have no result",
+        ),
+        (
+            [begun(), requested()],
+            requested(1, 2),
+            "the model was asked while it has not answered",
+        ),
+        ([begun()], REJECTED, "there is no answer to reject"),
+        ([begun(), requested()], REJECTED, "there is no answer to reject"),
+        ([begun(), requested(), asked("x")], REJECTED, "there is no answer to reject"),
+        (
+            [begun(), requested(), responded("x"), REJECTED],
+            REJECTED,
+            "there is no answer to reject",
+        ),
+        (
+            [begun(), requested(), asked("x"), returned("x", "")],
+            REJECTED,
+            "there is no answer to reject",
+        ),
+        ([begun(), requested(), asked("x")], COMPLETED, "the turn still waits for an answer"),
+        ([begun(), requested()], COMPLETED, "the turn still waits for an answer"),
+        ([begun(), requested(), asked("x")], called("y"), "no call 'y' waits for this"),
+        ([begun(), requested(), asked("x")], returned("y", ""), "no call 'y' waits for this"),
+        (
+            [begun(), requested(), asked("x", "y"), returned("x", "")],
+            returned("x", ""),
+            "no call 'x' waits for this",
+        ),
+        (
+            [begun(), requested(), asked("x"), returned("x", "")],
+            ToolResolved(call_id="x", how="result"),
+            "no call 'x' waits for this",
+        ),
+        ([], HistoryRewound(to=0), "version 0 is not settled"),
+        ([], HistoryRewound(to=2), "version 2 is not settled"),
+        (turn("a", "b"), HistoryRewound(to=3), "version 3 is not settled"),
+        ([], HistoryCompacted(through=7, summary=SUMMARY), "version 7 is not settled"),
+        (
+            [added("a"), HistoryCleared()],
+            HistoryCompacted(through=2, summary=SUMMARY),
+            "the view has changed since version 2",
+        ),
+        (
+            [added("a"), HistoryRewound(to=1)],
+            HistoryCompacted(through=2, summary=SUMMARY),
+            "the view has changed since version 2",
+        ),
+    ],
+)
+def test_impossible_events(before: list[Event], event: Event, reason: str):
+    """An event that cannot follow is refused, with its type, its version and the reason."""
+    version = len(before) + 2
+
+    with pytest.raises(CorruptLog) as raised:
+        folded(*before, event)
+
+    assert (raised.value.stream, raised.value.version) == ("s", version)
+    assert raised.value.reason == f"{event.type}: {reason}"
+    assert str(raised.value) == f"stream 's', version {version}: {event.type}: {reason}"
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_missing_events(missing: int):
+    """An event that does not follow the one before is refused."""
+    facts = recorded(STARTED, *turn("a", "b"))
+    del facts[missing]
+
+    with pytest.raises(CorruptLog) as raised:
+        replay(conversation.evolve, facts, Conversation())
+
+    assert (raised.value.version, raised.value.reason) == (
+        missing + 2,
+        f"{facts[missing].type}: it follows version {missing}",
+    )
+
+
+def test_repeated_event():
+    """An event that was folded already is refused."""
+    facts = recorded(STARTED, added("a"))
+
+    with pytest.raises(CorruptLog, match=r"version 2: message\.added: it follows version 2"):
+        replay(conversation.evolve, [*facts, facts[-1]], Conversation())
+
+
+def test_refusal_leaves_the_state():
+    """A refused event changes nothing: the right one can still follow."""
+    facts = recorded(STARTED, added("a"))
+    state = replay(conversation.evolve, facts, Conversation())
+    (bad,) = recorded(COMPLETED, after=facts)
+    (good,) = recorded(added("b"), after=facts)
+
+    with pytest.raises(CorruptLog):
+        conversation.evolve(state, bad)
+
+    assert [m.text for m in conversation.evolve(state, good).messages] == ["a", "b"]

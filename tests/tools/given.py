@@ -1,0 +1,129 @@
+"""What these tests share: the command as a process, piped or in a pseudo-terminal."""
+
+import codecs
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+from typing import Self
+
+from agent.engine.agent import Agent
+from agent.engine.scripted import ScriptedModel
+from agent.engine.stores import SQLiteStore
+
+COMMAND = (sys.executable, "-m", "agent.tools.cli")
+PATIENCE = 60.0
+CONTROL_C, CONTROL_D = "\x03", "\x04"
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
+# SIGINT is ignored below a shell's background job.
+LISTENING = (
+    sys.executable,
+    "-c",
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execv(sys.argv[1], sys.argv[1:])",
+    *COMMAND,
+)
+# A process may only take the terminal as its own once it leads a session.
+_LEADING = (
+    sys.executable,
+    "-c",
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])",
+    *LISTENING,
+)
+
+
+def run(*arguments: str, given: str | bytes = b"") -> subprocess.CompletedProcess[str]:
+    """Run the command to its end with this standard input."""
+    data = given.encode() if isinstance(given, str) else given
+    done = subprocess.run(
+        [*COMMAND, *arguments], input=data, capture_output=True, timeout=PATIENCE, check=False
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+def chat(*lines: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run `agent chat` on these lines."""
+    return run("chat", *options, given="".join(f"{line}\n" for line in lines))
+
+
+def history(path: Path, session_id: str = "main") -> list[tuple[str, str]]:
+    """Role and text of the messages of a stored session."""
+    with SQLiteStore(path) as store:
+        session = Agent(ScriptedModel([]), store=store).session(session_id)
+        return [(message.role, message.text) for message in session.messages]
+
+
+def event_types(path: Path, session_id: str = "main") -> list[str]:
+    """The types of the events of a stored session."""
+    with SQLiteStore(path) as store:
+        return [fact.type for fact in store.log.read(session_id)]
+
+
+class Terminal:
+    """The command in a pseudo-terminal, and what it has written there."""
+
+    def __init__(self, *arguments: str, width: int = 80, stdout: int | None = None) -> None:
+        self.written = ""
+        self._seen = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._end, other = pty.openpty()
+        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+        self.process = subprocess.Popen(
+            [*_LEADING, *arguments],
+            stdin=other,
+            stdout=other if stdout is None else stdout,
+            stderr=other,
+            start_new_session=True,
+        )
+        os.close(other)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._end)
+
+    def press(self, keys: str) -> None:
+        """Type without a return."""
+        os.write(self._end, keys.encode())
+
+    def enter(self, line: str) -> None:
+        """Type a line."""
+        self.press(f"{line}\r")
+
+    def expect(self, text: str) -> str:
+        """Wait until the command writes this; returns what it wrote up to there."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := self.written.find(text, self._seen)) < 0:
+            assert self._read(deadline), f"{text!r} is not in {self.written[self._seen :]!r}"
+        start, self._seen = self._seen, found + len(text)
+        return self.written[start : self._seen]
+
+    def leave(self) -> int:
+        """Wait for the end; returns the exit status."""
+        deadline = time.monotonic() + PATIENCE
+        while self._read(deadline):
+            pass
+        return self.process.wait(PATIENCE)
+
+    def _read(self, deadline: float) -> bool:
+        ready, _, _ = select.select([self._end], [], [], max(0.0, deadline - time.monotonic()))
+        try:
+            data = os.read(self._end, 65536) if ready else b""
+        except OSError:  # what Linux says once the other end is closed
+            data = b""
+        self.written += self._decoder.decode(data).replace("\r\n", "\n")
+        return bool(data)

@@ -1,0 +1,1 @@
+"""The `agent` command: tools for audit, replay and time travel, one module for each command."""

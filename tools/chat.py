@@ -1,0 +1,325 @@
+"""``agent chat``: talk to a real model in a session that is kept in a file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agent.engine.agent import Agent
+from agent.engine.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    MissingAPIKey,
+    ModelNotFound,
+)
+from agent.engine.provider import ReasoningDelta, TextDelta
+from agent.engine.stores import SQLiteStore
+from agent.eventstore.errors import AgentError, ConflictError, InvalidEvent
+from agent.tools.terminal import is_coloured, one_line, set_errors, visible
+
+if TYPE_CHECKING:
+    from agent.engine.session import Session
+    from agent.engine.stream import Response
+    from agent.eventstore.values import Usage
+
+HELP = """\
+/clear      start over with an empty history
+/fork [ID]  branch off, and go on in the branch
+/usage      the tokens used so far
+/quit       leave (as do Ctrl-C and Ctrl-D)
+Ctrl-C during an answer stops the answer."""
+
+_RECALLED = 4
+_RECALLED_CHARACTERS = 300
+_RECALLED_LINES = 6
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option(
+    "--model", "-m", default="gpt-4o", envvar="AGENT_MODEL", show_default=True, show_envvar=True
+)
+@click.option("--provider", default="openai", show_default=True)
+@click.option(
+    "--base-url", metavar="URL", help="Another server of the same protocol, such as a local one."
+)
+@click.option(
+    "--db",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="AGENT_DB",
+    show_envvar=True,
+    help=f"File that keeps the sessions.  [default: {click.get_app_dir('agent')}/sessions.db]",
+)
+@click.option("--session", "-s", "session_id", metavar="ID", default="main", show_default=True)
+@click.option("--system", metavar="TEXT", help="System prompt from here on.")
+def chat(
+    *,
+    model: str,
+    provider: str,
+    base_url: str | None,
+    db: Path | None,
+    session_id: str,
+    system: str | None,
+) -> None:
+    """Talk to a model in a session that survives being closed.
+
+    The same --session goes on where it stopped. Answers go to stdout, all else to stderr. When
+    stdin is not a terminal, each of its lines is a prompt; the exit status is 1 if an answer
+    failed.
+    """
+    _check_key(provider, base_url)
+    path = db or _default_db()
+    with (
+        SQLiteStore(path) as store,
+        Agent(provider, model, store=store, base_url=base_url) as agent,
+        asyncio.Runner() as runner,
+    ):
+        screen = Screen()
+        talk = Chat(agent.session(session_id, system=system), screen, runner)
+        if screen.interactive:
+            talk.greet(f"{model}, session {session_id} in {path}")
+        status = talk.talk()
+    sys.exit(status)
+
+
+def _check_key(provider: str, base_url: str | None) -> None:
+    """Say that the key is missing before anyone has typed a long prompt."""
+    elsewhere = base_url or os.environ.get("OPENAI_BASE_URL")
+    if provider == "openai" and not elsewhere and not os.environ.get("OPENAI_API_KEY"):
+        raise click.UsageError(_advice(MissingAPIKey("openai", "OPENAI_API_KEY")))
+
+
+def _default_db() -> Path:
+    folder = Path(click.get_app_dir("agent"))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / "sessions.db"
+
+
+class Screen:
+    """Where a chat takes place: prompts from stdin, answers to stdout, all else to stderr."""
+
+    def __init__(self) -> None:
+        self.interactive = sys.stdin.isatty()
+        self._coloured = is_coloured(sys.stderr)
+        self._broken_line = False
+        set_errors(sys.stdin, "surrogateescape")
+        if self.interactive:
+            with suppress(ImportError):
+                import_module("readline")  # line editing for input(); not on every system
+
+    def prompts(self) -> Iterator[str]:
+        """What the user says, until there is no more. Ctrl-C at the prompt ends it, too."""
+        while True:
+            try:
+                line = self._ask() if self.interactive else sys.stdin.readline()
+            except KeyboardInterrupt:
+                if not self.interactive:
+                    raise
+                line = ""
+            if not line:
+                break
+            if line.strip():
+                yield line.rstrip("\n")
+        if self.interactive:
+            self.notice("")
+
+    def _ask(self) -> str:
+        if not sys.stdout.isatty():
+            click.echo("> ", nl=False, err=True)
+            return sys.stdin.readline()
+        try:
+            return input("> ") + "\n"
+        except EOFError:
+            return ""
+
+    def answer(self, text: str) -> None:
+        """Write a piece of an answer."""
+        shown = visible(text)
+        if shown:
+            click.echo(shown, nl=False)
+            self._broken_line = not shown.endswith("\n")
+
+    def thought(self, text: str) -> None:
+        """Show a piece of the model's reasoning to whoever is watching."""
+        if self.interactive and sys.stderr.isatty():
+            click.echo(self._styled(visible(text), dim=True), nl=False, err=True)
+
+    def end_line(self) -> None:
+        """End the line of an answer."""
+        if self._broken_line:
+            click.echo()
+        self._broken_line = False
+
+    def gap(self) -> None:
+        """Leave a line between one exchange and the next, for whoever is reading."""
+        if self.interactive:
+            click.echo(err=True)
+
+    def notice(self, text: str) -> None:
+        """Tell the user something that is not an answer."""
+        self.end_line()
+        click.echo(self._styled(visible(text), dim=True), err=True)
+
+    def error(self, text: str) -> None:
+        """Tell the user in one line what went wrong."""
+        self.end_line()
+        click.echo(self._styled(f"Error: {one_line(text)}", fg="red"), err=True)
+
+    def _styled(self, text: str, *, dim: bool | None = None, fg: str | None = None) -> str:
+        return click.style(text, dim=dim, fg=fg) if self._coloured and text else text
+
+
+class Chat:
+    """A conversation in the terminal."""
+
+    def __init__(self, session: Session, screen: Screen, runner: asyncio.Runner) -> None:
+        self._session = session
+        self._screen = screen
+        self._runner = runner
+        self._failed = False
+
+    def greet(self, title: str) -> None:
+        """Say where the user is, and what was said before."""
+        messages = [one for one in self._session.messages if one.text and one.role != "tool"]
+        self._screen.notice(f"{title}\n/help lists the commands\n")
+        if len(messages) > _RECALLED:
+            self._screen.notice(f"({len(messages) - _RECALLED} earlier messages)")
+        for message in messages[-_RECALLED:]:
+            mark = "> " if message.role == "user" else ""
+            self._screen.notice(mark + _excerpt(message.text))
+        if messages:
+            self._screen.gap()
+
+    def talk(self) -> int:
+        """Answer until the user leaves. Returns the exit status."""
+        try:
+            for line in self._screen.prompts():
+                if line.strip() == "/quit":
+                    break
+                self._handle(line)
+                self._screen.gap()
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+        return int(self._failed and not self._screen.interactive)
+
+    def _handle(self, line: str) -> None:
+        try:
+            if line.startswith("/") and line.split(maxsplit=1)[0][1:].isalpha():
+                self._obey(*line.split(maxsplit=1))
+            else:
+                self._take_turn(line)
+        except AgentError as error:
+            self._fail(_advice(error))
+        except KeyboardInterrupt:
+            self._screen.notice("stopped; the history leaves this exchange out")
+            if not self._screen.interactive:
+                raise
+
+    def _fail(self, text: str) -> None:
+        self._failed = True
+        self._screen.error(text)
+
+    # Turns
+
+    def _take_turn(self, prompt: str) -> None:
+        response = self._runner.run(self._answer(prompt))
+        refusal = response.messages[-1].refusal
+        if refusal and not response.text:
+            self._screen.answer(refusal)
+        self._screen.end_line()
+        match response.finish_reason:
+            case "length":
+                self._screen.notice("(cut at the model's token limit)")
+            case "content_filter":
+                self._screen.notice("(cut by the provider's content filter)")
+            case _ if not response.text and not refusal:
+                self._screen.notice("(an empty answer)")
+            case _:
+                pass
+
+    async def _answer(self, prompt: str) -> Response[None]:
+        async with await self._session.stream_async(prompt) as stream:
+            async for event in stream:
+                match event:
+                    case TextDelta(text=text):
+                        self._screen.answer(text)
+                    case ReasoningDelta(text=text):
+                        self._screen.thought(text)
+                    case _:
+                        pass
+            return stream.response
+
+    # Commands
+
+    def _obey(self, command: str, argument: str = "") -> None:
+        match command:
+            case "/help":
+                self._screen.notice(HELP)
+            case "/clear":
+                self._session.refresh()
+                self._session.clear()
+                self._screen.notice("the history is empty; the log keeps what was said")
+            case "/fork":
+                self._fork(argument.strip() or None)
+            case "/usage":
+                self._show_usage()
+            case _:
+                self._fail(f"there is no command {command}; /help lists them")
+
+    def _fork(self, session_id: str | None) -> None:
+        parent = self._session
+        parent.refresh()
+        try:
+            self._session = parent.fork(session_id)
+        except ConflictError:
+            self._fail(f"there already is a session {session_id}; choose another ID")
+            return
+        back = shlex.join(["agent", "chat", "--session", parent.session_id])
+        self._screen.notice(f"now in session {self._session.session_id}; back with: {back}")
+
+    def _show_usage(self) -> None:
+        usage = self._session.usage
+        self._screen.notice(f"this session: {_tokens(usage.own)}")
+        if usage.inherited.total_tokens:
+            self._screen.notice(f"before the fork: {_tokens(usage.inherited)}")
+
+
+def _excerpt(text: str) -> str:
+    """The first lines of a message."""
+    whole = visible(text).strip()
+    start = "\n".join(whole[:_RECALLED_CHARACTERS].splitlines()[:_RECALLED_LINES])
+    return start if len(start) == len(whole) else f"{start} …"
+
+
+def _tokens(usage: Usage) -> str:
+    cached = f" ({usage.cached_tokens:,} from the cache)" if usage.cached_tokens else ""
+    return f"{usage.input_tokens:,} tokens in{cached}, {usage.output_tokens:,} out"
+
+
+def _advice(error: AgentError) -> str:
+    """The error, and what to do about it from the command line."""
+    match error:
+        case MissingAPIKey():
+            return (
+                f"{error.provider} needs a key. Set the environment variable {error.variable}, "
+                "or name a server that needs none with --base-url."
+            )
+        case AuthenticationFailed():
+            return f"{error} (Check the key in the environment variable OPENAI_API_KEY.)"
+        case ModelNotFound():
+            return f"{error} (Name another model with --model, or check --base-url.)"
+        case InvalidEvent():
+            return f"this cannot be stored: {error.reason}. Is the input UTF-8?"
+        case ConnectionFailed():
+            return f"{error} (Is the server running? Check the network and --base-url.)"
+        case _:
+            return str(error)

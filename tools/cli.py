@@ -1,0 +1,78 @@
+"""The command ``agent``: the list of its commands, each imported when it is called.
+
+Start it as ``agent`` or ``python -m agent.tools.cli``. A command ``name`` is the function ``name``
+of the module ``agent.tools.name``. Exit status: 0 for success, 1 for a failure, 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from agent.engine.errors import ConfigurationError
+from agent.eventstore.errors import AgentError
+from agent.eventstore.version import library_version
+from agent.tools.terminal import one_line, set_errors
+
+COMMANDS = {
+    "demo": "Show what a session can do; needs no key and no network.",
+    "chat": "Talk to a model in a session that survives being closed.",
+}
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name only, so that ``agent --help`` starts fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the list."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(import_module(f"agent.tools.{cmd_name}"), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Describe the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run a command; what the library raises on purpose ends it with one line, no traceback."""
+        try:
+            super().invoke(ctx)
+        except ConfigurationError as error:
+            raise click.UsageError(one_line(str(error))) from error
+        except AgentError as error:
+            raise click.ClickException(one_line(str(error))) from error
+
+
+def _show_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's call
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"agent-sessions {library_version()}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
+def main() -> None:
+    """Conversations with language models, kept as logs of events."""
+    for stream in (sys.stdout, sys.stderr):
+        set_errors(stream, "replace")
+
+
+if __name__ == "__main__":
+    main(prog_name="agent")
