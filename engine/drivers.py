@@ -67,7 +67,7 @@ class Ports(Protocol):
 
 def drive(run: Run[T], ports: Ports) -> Events[T]:
     """Perform a turn from its beginning to its end."""
-    tools = ThreadedTools()
+    tools = ThreadedTools(run.clock)
     try:
         run.send(None)
         while run.effect is not None:
@@ -159,7 +159,7 @@ def reason_of(cause: BaseException) -> str:
 
 async def drive_async(run: Run[T], ports: Ports) -> AsyncEvents[T]:
     """Perform a turn from its beginning to its end without blocking the event loop."""
-    tools = AsyncTools()
+    tools = AsyncTools(run.clock)
     call: _AsyncCall | None = None
     try:
         run.send(None)
@@ -223,8 +223,10 @@ class _AsyncCall:
         self._provider = provider
         self._arrived: asyncio.Queue[Delta | None] = asyncio.Queue()
         run.calling()
-        self._task = asyncio.ensure_future(self._read(request))
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._read(request))
         self._task.add_done_callback(self._finished)
+        run.hang_up = self._hang_up
 
     async def _read(self, request: ModelRequest) -> Answer | None:
         answer: Answer | None = None
@@ -260,6 +262,10 @@ class _AsyncCall:
         if answer is None:
             return CallFailed(_silent(self._provider), self._run.partial, self._run.calling_for)
         return Answered(answer, self._run.calling_for)
+
+    def _hang_up(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def cancel(self) -> None:
         """End the call where it is; returns when its connection is closed or given back."""

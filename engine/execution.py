@@ -29,18 +29,19 @@ _CANCEL_GRACE = 1.0
 class _Timer:
     """Measures a tool and shapes its outcome."""
 
-    def __init__(self, run: ToolRun) -> None:
+    def __init__(self, run: ToolRun, clock: Callable[[], float]) -> None:
         self.run = run
-        self._since = time.monotonic()
+        self._clock = clock
+        self._since = clock()
 
     @property
     def left(self) -> float | None:
         """Seconds until the tool has taken too long."""
         timeout = self.run.tool.timeout
-        return None if timeout is None else timeout - (time.monotonic() - self._since)
+        return None if timeout is None else timeout - (self._clock() - self._since)
 
     def outcome(self, content: tuple[ResultContent, ...], *, is_error: bool) -> ToolOutcome:
-        elapsed = time.monotonic() - self._since
+        elapsed = self._clock() - self._since
         return ToolOutcome(self.run.context.call_id, content, is_error, elapsed)
 
     def failed(self, error: BaseException) -> ToolOutcome:
@@ -88,14 +89,15 @@ def _in_thread(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
 class ThreadedTools:
     """The tools of a sync turn. Each runs in a thread of its own, with the caller's context."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._running: dict[str, _Timer] = {}
         self._done: queue.SimpleQueue[ToolOutcome] = queue.SimpleQueue()
 
     def start(self, runs: Sequence[ToolRun]) -> None:
         """Start these together."""
         for run in runs:
-            timer = self._running[run.context.call_id] = _Timer(run)
+            timer = self._running[run.context.call_id] = _Timer(run, self._clock)
             _in_thread(timer, self._done.put)
 
     def results(self, timeout: float | None) -> list[ToolOutcome]:
@@ -122,12 +124,13 @@ class ThreadedTools:
 class AsyncTools:
     """The tools of an async turn: async ones as tasks on the loop, the others in threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._tasks: set[asyncio.Task[ToolOutcome]] = set()
 
     def start(self, runs: Sequence[ToolRun]) -> None:
         """Start these together."""
-        self._tasks |= {asyncio.ensure_future(_bounded(_Timer(run))) for run in runs}
+        self._tasks |= {asyncio.ensure_future(_bounded(_Timer(run, self._clock))) for run in runs}
 
     async def results(self, timeout: float | None) -> list[ToolOutcome]:
         """Every result known by now, at least one; none if ``timeout`` seconds pass first."""

@@ -152,7 +152,7 @@ class HTTPTransport:
         if not _tls.cache_info().currsize:
             await asyncio.to_thread(_tls)
         kept = self._kept.get(loop)
-        if kept is None or kept.client.is_closed:
+        if kept is None:
             with self._lock:
                 for other in [other for other in self._kept if other.is_closed()]:
                     del self._kept[other]

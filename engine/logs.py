@@ -37,7 +37,7 @@ _LOUD = {"model.failed": logging.WARNING, "turn.failed": logging.WARNING}
 
 def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
     """Say what happened, with fields; costs nothing while nobody listens."""
-    if _logger.isEnabledFor(level):
+    if _heard(level):
         _structured().log(level, event, **fields)
 
 
@@ -45,9 +45,21 @@ def log_appended(session_id: str, turn: int | None, recorded: Sequence[Recorded]
     """Say which events have become durable; ``turn`` is the version at which their turn began."""
     for fact in recorded:
         level = _LOUD.get(fact.type, logging.INFO)
-        if _logger.isEnabledFor(level):
+        if _heard(level):
             bound = {"session_id": session_id, "version": fact.version, "turn": turn}
             log(fact.type, level=level, **bound, **_figures(fact.event))
+
+
+def _heard(level: int) -> bool:
+    """Whether any handler but our own silent one would be given a line."""
+    if not _logger.isEnabledFor(level):
+        return False
+    logger: logging.Logger | None = _logger
+    while logger is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
 
 
 def _figures(event: Event) -> dict[str, object]:

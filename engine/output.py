@@ -68,8 +68,10 @@ class Output(Generic[T]):
 def _unwrapped(text: str) -> bytes:
     try:
         return bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw])[_WRAPPED])
-    except (msgspec.DecodeError, KeyError) as error:
+    except (msgspec.ValidationError, KeyError) as error:
         raise OutputRejection((f"the answer is no object with {_WRAPPED!r}",)) from error
+    except msgspec.DecodeError as error:
+        raise OutputRejection((f"invalid JSON: {error}",)) from error
 
 
 def sentences(error: ValidationError) -> tuple[str, ...]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from agent.engine.effects import Effect, TurnDropped
+from agent.engine.effects import CallModel, Effect, TurnDropped
 from agent.engine.provider import ReasoningDelta, TextDelta
 from agent.eventstore.messages import Message, Part, ReasoningPart, TextPart
 
@@ -22,11 +21,15 @@ class Run(Generic[T]):
     """One turn between its driver and whoever may have to end it.
 
     ``effect`` is what the turn waits for, None once it is over. The ``baton`` is held by whoever
-    is advancing the turn, for as long as that takes.
+    is advancing the turn, for as long as that takes. ``hang_up`` ends a model call that goes on by
+    itself; any thread may call it.
     """
 
-    def __init__(self, program: Generator[Effect, Any, Response[T]]) -> None:
+    def __init__(
+        self, program: Generator[Effect, Any, Response[T]], clock: Callable[[], float]
+    ) -> None:
         self._program = program
+        self.clock = clock
         self.effect: Effect | None = None
         self.response: Response[T] | None = None
         self.started = False
@@ -35,6 +38,7 @@ class Run(Generic[T]):
         self._ending = threading.Lock()
         self._deltas: list[Delta] = []
         self._calling_since: float | None = None
+        self.hang_up: Callable[[], object] = bool
 
     @property
     def over(self) -> bool:
@@ -44,6 +48,8 @@ class Run(Generic[T]):
     def send(self, outcome: object) -> None:
         """Answer the effect and take the next."""
         self.started = True
+        if isinstance(self.effect, CallModel):
+            self._deltas, self._calling_since = [], None
         try:
             self.effect = self._program.send(outcome)
         except StopIteration as stop:
@@ -66,12 +72,13 @@ class Run(Generic[T]):
 
     def drop(self, reason: str) -> None:
         """Tell the turn that its caller is gone; it may have appends to make."""
+        self.hang_up()
         self.throw(TurnDropped(reason, self.partial, self.calling_for))
 
     def calling(self) -> None:
         """A model call begins."""
         self._deltas = []
-        self._calling_since = time.monotonic()
+        self._calling_since = self.clock()
 
     def heard(self, delta: Delta) -> None:
         """A piece of the answer has arrived."""
@@ -80,7 +87,7 @@ class Run(Generic[T]):
     @property
     def calling_for(self) -> float:
         """Seconds since the model was called."""
-        return time.monotonic() - self._calling_since if self._calling_since else 0.0
+        return 0.0 if self._calling_since is None else self.clock() - self._calling_since
 
     @property
     def partial(self) -> Message | None:

@@ -28,7 +28,7 @@ class _Held(Generic[T]):
 
     def __init__(self, handle: Handle, ask: Ask[T]) -> None:
         self._handle = handle
-        self._run: Run[T] = Run(handle.program(ask))
+        self._run: Run[T] = Run(handle.program(ask), handle.setup.sources.monotonic)
 
     @property
     def response(self) -> Response[T]:

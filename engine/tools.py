@@ -11,7 +11,7 @@ import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cached_property, update_wrapper
+from functools import cache, cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
@@ -24,7 +24,7 @@ from agent.eventstore.rawjson import check_text, to_raw
 from agent.eventstore.values import ToolDefinition
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, TypeAdapter
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -160,7 +160,7 @@ class Tool(Generic[P, R]):
 
         parsed = GoogleParser().parse(inspect.getdoc(self.function) or "")
         words = [parsed.short_description, parsed.long_description]
-        described = {p.arg_name: p.description or "" for p in parsed.params}
+        described = {p.arg_name: p.description for p in parsed.params if p.description}
         return "\n\n".join(part for part in words if part), described
 
     @cached_property
@@ -172,7 +172,7 @@ class Tool(Generic[P, R]):
         fields: dict[str, Any] = {}
         for field, name in self._aliases.items():
             default = by_name[name].default
-            words = {"description": described[name]} if described.get(name) else {}
+            words: dict[str, Any] = {"description": described[name]} if name in described else {}
             fields[field] = (
                 self._hints.get(name, Any),
                 Field(
@@ -274,7 +274,7 @@ def content_of(value: object) -> tuple[ResultContent, ...]:
             return tuple(items)
     if isinstance(value, str):
         check_text(value, of="tool result", path="$")
-        return (TextPart(str.__str__(value)),)
+        return (TextPart(str.__str__(cast("str", value))),)
     return (TextPart(_json_text(value)),)
 
 
@@ -283,13 +283,18 @@ def _json_text(value: object) -> str:
         raise InvalidEvent(
             "bytes are no JSON; return an ImagePart or FilePart", event="tool result", path="$"
         )
-    from pydantic import TypeAdapter  # noqa: PLC0415 - loaded with the schema
-
     try:
-        plain = TypeAdapter(Any).dump_python(value, mode="json")
+        plain = _any_value().dump_python(value, mode="json")
     except ValueError as error:
         raise InvalidEvent(str(error), event="tool result", path="$") from error
     return bytes(to_raw(plain, of="tool result")).decode()
+
+
+@cache
+def _any_value() -> TypeAdapter[Any]:
+    from pydantic import ConfigDict, TypeAdapter  # noqa: PLC0415 - loaded with the schema
+
+    return TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 def error_content(error: BaseException) -> tuple[ResultContent, ...]:

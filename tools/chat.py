@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from agent.engine.agent import Agent
-from agent.engine.errors import (
-    AuthenticationFailed,
-    ConnectionFailed,
-    MissingAPIKey,
-    ModelNotFound,
-)
+from agent.engine.errors import ConnectionFailed, MissingAPIKey, ModelNotFound
 from agent.engine.provider import ReasoningDelta, TextDelta
 from agent.engine.stores import SQLiteStore
 from agent.eventstore.errors import AgentError, ConflictError, InvalidEvent
@@ -30,6 +27,8 @@ if TYPE_CHECKING:
     from agent.engine.session import Session
     from agent.engine.stream import Response
     from agent.eventstore.values import Usage
+
+T = TypeVar("T")
 
 HELP = """\
 /clear      start over with an empty history
@@ -88,6 +87,7 @@ def chat(
         if screen.interactive:
             talk.greet(f"{model}, session {session_id} in {path}")
         status = talk.talk()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a key held down is no second wish
     sys.exit(status)
 
 
@@ -220,7 +220,7 @@ class Chat:
         except AgentError as error:
             self._fail(_advice(error))
         except KeyboardInterrupt:
-            self._screen.notice("stopped; the history leaves this exchange out")
+            self._screen.notice("stopped; an unfinished answer is not kept in the history")
             if not self._screen.interactive:
                 raise
 
@@ -231,7 +231,10 @@ class Chat:
     # Turns
 
     def _take_turn(self, prompt: str) -> None:
-        response = self._runner.run(self._answer(prompt))
+        try:
+            response = self._runner.run(_stoppable(self._answer(prompt)))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
         refusal = response.messages[-1].refusal
         if refusal and not response.text:
             self._screen.answer(refusal)
@@ -293,6 +296,26 @@ class Chat:
             self._screen.notice(f"before the fork: {_tokens(usage.inherited)}")
 
 
+async def _stoppable(answer: Coroutine[None, None, T]) -> T:
+    """Let the first Ctrl-C cancel the answer, and further ones wait until that is recorded."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    before = signal.getsignal(signal.SIGINT)
+    presses = 0
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 1 and task is not None:
+            loop.call_soon_threadsafe(task.cancel)
+
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, stop)
+    try:
+        return await answer
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _excerpt(text: str) -> str:
     """The first lines of a message."""
     whole = visible(text).strip()
@@ -313,13 +336,11 @@ def _advice(error: AgentError) -> str:
                 f"{error.provider} needs a key. Set the environment variable {error.variable}, "
                 "or name a server that needs none with --base-url."
             )
-        case AuthenticationFailed():
-            return f"{error} (Check the key in the environment variable OPENAI_API_KEY.)"
         case ModelNotFound():
-            return f"{error} (Name another model with --model, or check --base-url.)"
+            return f"{error} (on the command line: --model and --base-url)"
         case InvalidEvent():
             return f"this cannot be stored: {error.reason}. Is the input UTF-8?"
         case ConnectionFailed():
-            return f"{error} (Is the server running? Check the network and --base-url.)"
+            return f"{error} (on the command line: --base-url)"
         case _:
             return str(error)

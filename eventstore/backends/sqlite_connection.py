@@ -151,7 +151,7 @@ class Shared:
             yield self._open()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> Generator[None]:
         # A generator finalized by the garbage collector may call in while this very thread
         # holds the lock: a plain lock would wait for itself for ever.
         with self._lock:

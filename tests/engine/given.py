@@ -4,13 +4,14 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from agent import Agent, Session
 from agent.engine.effects import Answered, Append, CallFailed, Effect, Emit, ToolOutcome
 from agent.engine.errors import ServerFailed
 from agent.engine.journal import Journal
 from agent.engine.output import Output
 from agent.engine.provider import Answer
 from agent.engine.request import RequestBuilder
-from agent.engine.scripted import Call, ScriptedModel
+from agent.engine.scripted import Call, Scripted, ScriptedModel
 from agent.engine.settings import Limits
 from agent.engine.sources import Sources
 from agent.engine.stream import Response, StreamEvent
@@ -173,6 +174,22 @@ def failed(
 def outcome(call_id: str, text: str, *, is_error: bool = False) -> ToolOutcome:
     """A tool's result."""
     return ToolOutcome(call_id, (TextPart(text),), is_error, 0.25)
+
+
+def kinds(session: Session) -> list[str]:
+    """The types of a session's events."""
+    return [fact.type for fact in session.events()]
+
+
+def shown(session: Session) -> list[str]:
+    """The text of each message of the history."""
+    return [message.text for message in session.messages]
+
+
+def agent_of(*script: Scripted, **options: Any) -> Agent:
+    """An agent whose model answers from a script, with fixed sources."""
+    options.setdefault("sources", fixed_sources())
+    return Agent(ScriptedModel(script), "m", **options)
 
 
 def add(a: int, b: int) -> int:

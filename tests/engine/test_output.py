@@ -124,8 +124,8 @@ def test_answers_that_do_not_fit(shape: Any, text: str, errors: tuple[str, ...] 
 @pytest.mark.parametrize("shape", [Tea, int])
 @pytest.mark.parametrize("text", ["", "Sure! {}", '{"name":', "```json\n{}\n```"])
 def test_answers_that_are_no_json(shape: Any, text: str):
-    """Text that is no JSON is rejected as such."""
-    with pytest.raises(OutputRejection, match="JSON"):
+    """Text that is no JSON is rejected."""
+    with pytest.raises(OutputRejection, match=r"(?i)invalid JSON|is no object"):
         Output(shape).parse(text)
 
 

@@ -27,7 +27,9 @@ def test_every_option_is_kept():
         "parallel_tool_calls": False,
     }
 
-    assert settings_of({**options, "model": "m"}) == Settings(**options)
+    with_model: Any = {**options, "model": "m"}
+
+    assert settings_of(with_model) == Settings(**options)
 
 
 @pytest.mark.parametrize(

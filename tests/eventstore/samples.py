@@ -128,3 +128,17 @@ SAMPLES: dict[tuple[str, int], e.Event] = {
         e.PayloadErased(version=4, reason="on request"),
     )
 }
+
+
+LONE = "a\ud800"
+"""Text that no UTF-8 can hold."""
+
+
+class Word(str):
+    """Text of a kind that JSON cannot tell."""
+
+    __slots__ = ()
+
+
+class Number(int):
+    """A number of a kind that JSON cannot tell."""

@@ -17,7 +17,7 @@ from agent.eventstore.events import (
     parts_of,
 )
 from agent.eventstore.messages import Blob, FilePart, ImagePart, Message, TextPart, ToolResultPart
-from agent.eventstore.values import Failure, Usage
+from agent.eventstore.values import Failure
 from tests.eventstore.samples import BLOB, SAMPLES
 
 
@@ -92,11 +92,3 @@ def test_silent_events_have_no_parts():
 
     assert () == parts_of(failed) == parts_of(HistoryCleared()) == parts_of(TurnCompleted())
     assert (TextPart("x"),) == parts_of(ToolReturned(call_id="c", content=(TextPart("x"),)))
-
-
-def test_usage_adds_up():
-    """Usages are added field by field; the total is input and output."""
-    total = Usage(1, 2, 3, 4, 5) + Usage(10, 20, 30, 40, 50)
-
-    assert Usage(11, 22, 33, 44, 55) == total
-    assert total.total_tokens == 33

@@ -29,7 +29,7 @@ from agent.eventstore.record import Head, Prepared, Recorded, record
 NAMES = ("a", "A", "it's", "a/\N{SLIGHTLY SMILING FACE}", "\u00e9", "e\u0301")
 CONTENTS = (b"x", b"y")
 
-EXAMPLES = 4 * settings().max_examples
+EXAMPLES = 2 * settings().max_examples
 NOWHERE = Head(1, bytes(32))
 
 numbers = st.integers(0, len(NAMES) - 1)
@@ -234,12 +234,13 @@ class LogMachine(RuleBasedStateMachine):
         self.model.held.add(name)
         self.agree(lambda: name, lambda log: log.put_blob(content))
 
-    @rule(parent=numbers, child=numbers, at=versions, taken=rarely)
-    def fork(self, parent: int, child: int, at: int, taken: bool) -> None:
-        """Fork a stream at any of its versions, or just outside of them."""
+    @rule(parent=numbers, child=numbers, at=versions, taken=rarely, astray=rarely)
+    def fork(self, parent: int, child: int, at: int, taken: bool, astray: bool) -> None:
+        """Fork a stream at any of its versions, or just outside of them, or of another stream."""
         source, name = self.stream(parent), self.stream(child) if taken else self.free(child)
         at %= len(self.model.streams.get(source, [])) + 2
-        self.forks.append((source, name, at, forked(name, source, self.point(source, at))))
+        point = Head(at, bytes(32)) if astray else self.point(source, at)
+        self.forks.append((source, name, at, forked(name, source, point)))
         self.fork_again(0)
 
     @rule(back=versions)
@@ -285,6 +286,8 @@ class LogMachine(RuleBasedStateMachine):
         """Read any part of a stream."""
         name = self.stream(number)
         rows = self.model.streams.get(name, [])
+        after %= len(rows) + 1
+        until = until and until % (len(rows) + 2)
         kept = [
             row.fact.hash
             for row in rows[after : len(rows) if until is None else until]

@@ -116,6 +116,7 @@ def test_attachments_are_found_inside_results():
     parts = (TextPart("x"), file, ImagePart(Link("u")), result, file)
 
     assert [file.source, image.source, file.source] == list(blobs_of(parts))
+    assert [file.source] == list(Message.user("x", file).blobs())
 
 
 def test_parts_tell_their_type():

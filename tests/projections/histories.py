@@ -297,7 +297,7 @@ class _Writer:
 
     def resolve(self) -> None:
         call_id, content = self.one_call(), self.draw(contents)
-        how = self.draw(st.sampled_from(["result", "failed", "retry"]))
+        how: Any = self.draw(st.sampled_from(["result", "failed", "retry"]))
         if how == "retry":
             self.open.asked[call_id] = False
         else:

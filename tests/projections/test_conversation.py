@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from agent.eventstore.events import (
@@ -317,7 +319,7 @@ def test_key_is_the_hash_of_the_intent():
 
 
 @pytest.mark.parametrize(("how", "is_error"), [("result", False), ("failed", True)])
-def test_resolved_call_has_a_result(how: str, is_error: bool):
+def test_resolved_call_has_a_result(how: Any, is_error: bool):
     """A call of unknown outcome gets the result that a person decided on."""
     content = (TextPart("done"),)
     resolved = ToolResolved(call_id="x", how=how, content=content)

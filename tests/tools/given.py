@@ -23,22 +23,17 @@ PATIENCE = 60.0
 CONTROL_C, CONTROL_D = "\x03", "\x04"
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
-# SIGINT is ignored below a shell's background job.
-LISTENING = (
-    sys.executable,
-    "-c",
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-    "os.execv(sys.argv[1], sys.argv[1:])",
-    *COMMAND,
-)
-# A process may only take the terminal as its own once it leads a session.
-_LEADING = (
-    sys.executable,
-    "-c",
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execv(sys.argv[1], sys.argv[1:])",
-    *LISTENING,
-)
+_LISTEN = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored below a shell's background job
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+_LEAD = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # only the leader of a session may take a terminal
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+LISTENING = (sys.executable, "-c", _LISTEN, *COMMAND)
 
 
 def run(*arguments: str, given: str | bytes = b"") -> subprocess.CompletedProcess[str]:
@@ -80,7 +75,7 @@ class Terminal:
         self._end, other = pty.openpty()
         fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
         self.process = subprocess.Popen(
-            [*_LEADING, *arguments],
+            [sys.executable, "-c", _LEAD, *LISTENING, *arguments],
             stdin=other,
             stdout=other if stdout is None else stdout,
             stderr=other,

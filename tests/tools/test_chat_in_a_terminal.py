@@ -1,6 +1,7 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.tools.given import (
 )
 
 ENDLESS = Stream(Text("It begins. " + "And goes on. " * 2000), delay=0.02)
-STOPPED = "stopped; the history leaves this exchange out"
+STOPPED = "stopped; an unfinished answer is not kept in the history"
 
 Open = Callable[..., Terminal]
 
@@ -75,6 +76,24 @@ def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(
         ]
     assert failed.partial is not None
     assert failed.partial.text.startswith("It begins.")
+
+
+def test_ctrl_c_may_be_held_down(openai_env: ChatServer, open_terminal: Open, db: Path):
+    """However often Ctrl-C is pressed, the stopped turn is closed, and all is well."""
+    openai_env.script([ENDLESS])
+    terminal = open_terminal("chat")
+
+    terminal.expect("> ")
+    terminal.enter("Tell me a story")
+    terminal.expect("It begins.")
+    while terminal.process.poll() is None:
+        terminal.press(CONTROL_C)
+        time.sleep(0.005)
+
+    assert terminal.leave() == 0
+    assert STOPPED in terminal.written
+    assert "Aborted" not in terminal.written
+    assert event_types(db)[-2:] == ["model.failed", "turn.abandoned"]
 
 
 def test_ctrl_c_stops_an_answer_that_has_not_begun(openai_env: ChatServer, open_terminal: Open):

@@ -1,5 +1,6 @@
 """What the tests of providers share: bodies, streams, parsers run to their end."""
 
+import itertools
 import json
 from typing import Any
 
@@ -79,4 +80,4 @@ def whole(body: bytes) -> Read:
 def cut(body: bytes, places: list[int]) -> list[bytes]:
     """The body in pieces."""
     edges = [0, *sorted(place % (len(body) + 1) for place in places), len(body)]
-    return [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [body[start:end] for start, end in itertools.pairwise(edges)]

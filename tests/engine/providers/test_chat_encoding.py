@@ -80,13 +80,17 @@ def fields(dialect: Dialect = OFFICIAL, model: str = "gpt-4o", **given: Any) -> 
         ),
         (
             Message.assistant(ToolCallPart("call_3_0", "f", '{"x": 1}', "toolu_1")),
-            b'{"role":"assistant","content":null,"tool_calls":[{"id":"call_3_0","type":"function",'
-            b'"function":{"name":"f","arguments":"{\\"x\\": 1}"}}]}',
+            (
+                b'{"role":"assistant","content":null,"tool_calls":[{"id":"call_3_0","type":"function",'
+                b'"function":{"name":"f","arguments":"{\\"x\\": 1}"}}]}'
+            ),
         ),
         (
             Message.assistant("So", ToolCallPart("call_3_0", "f", "")),
-            b'{"role":"assistant","content":"So","tool_calls":[{"id":"call_3_0","type":"function",'
-            b'"function":{"name":"f","arguments":"{}"}}]}',
+            (
+                b'{"role":"assistant","content":"So","tool_calls":[{"id":"call_3_0","type":"function",'
+                b'"function":{"name":"f","arguments":"{}"}}]}'
+            ),
         ),
         (
             Message.tool(ToolResultPart("call_3_0", (TextPart("4"), TextPart("2")))),
@@ -148,7 +152,7 @@ def test_attachments_of_a_user() -> None:
 def test_a_linked_file_is_refused() -> None:
     """The protocol has no place for it; the error says what to do."""
     message = Message.user(FilePart(Link("https://example.com/a.pdf"), "application/pdf"))
-    with pytest.raises(ConfigurationError, match="a.pdf; send its bytes"):
+    with pytest.raises(ConfigurationError, match=r"a\.pdf; send its bytes"):
         items(message)
 
 

@@ -67,8 +67,10 @@ def test_statuses(status: int, cls: type[ProviderError], retryable: bool) -> Non
         (403, "status 403 of openai: m; the key (api_key=... or OPENAI_API_KEY) may not do this"),
         (
             404,
-            "status 404 of openai: m; check model='gpt-4o' and "
-            "base_url='https://api.openai.com/v1'",
+            (
+                "status 404 of openai: m; check model='gpt-4o' and "
+                "base_url='https://api.openai.com/v1'"
+            ),
         ),
     ],
 )
@@ -122,8 +124,10 @@ def test_a_used_up_quota_is_no_rate_limit(error: dict[str, Any]) -> None:
         (b"", "no message", None, None),
         (b"  \n", "no message", None, None),
         (
-            b"<!doctype html><html><head><title>x</title><style>a{}</style></head>"
-            b"<body><h1>502</h1>\n<p>Bad &amp; gateway</p><script>x()</script></body></html>",
+            (
+                b"<!doctype html><html><head><title>x</title><style>a{}</style></head>"
+                b"<body><h1>502</h1>\n<p>Bad &amp; gateway</p><script>x()</script></body></html>"
+            ),
             "502 Bad &amp; gateway",
             None,
             None,

@@ -125,7 +125,7 @@ def _expected_calls(expected: dict[str, Any]) -> list[tuple[str, str, Any]]:
 
 @pytest.mark.parametrize("cuts", [0, 1, 40, 2000])
 def test_we_read_recordings_as_the_vendors_do(cuts: int) -> None:
-    """Whole, and cut at random bytes: text, calls, usage and errors are what the vendors' SDKs see."""
+    """Whole and cut at random bytes: text, calls, usage and errors are what their SDKs see."""
     chance = random.Random(cuts)
     different: dict[str, list[str]] = {}
     for record, expected in recordings():

@@ -89,13 +89,13 @@ def test_a_key_from_a_file(chat_server: ChatServer) -> None:
 @pytest.mark.parametrize("base_url", [None, "https://api.openai.com/v1"])
 def test_openai_needs_a_key(base_url: str | None) -> None:
     """Its absence is noticed before anything is sent."""
-    with pytest.raises(MissingAPIKey, match="pass api_key=... or set OPENAI_API_KEY"):
+    with pytest.raises(MissingAPIKey, match=r"pass api_key=\.\.\. or set OPENAI_API_KEY"):
         ask(OpenAIChat(base_url=base_url))
 
 
 def test_another_server_may_do_without_a_key(chat_server: ChatServer) -> None:
     """Only the server can tell; this one wants a key, and the error says where it is looked for."""
-    with pytest.raises(AuthenticationFailed, match="api_key=... or OPENAI_API_KEY"):
+    with pytest.raises(AuthenticationFailed, match=r"api_key=\.\.\. or OPENAI_API_KEY"):
         ask(OpenAIChat(base_url=chat_server.base_url))
     assert "authorization" not in chat_server.requests[0].headers
 

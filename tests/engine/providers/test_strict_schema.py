@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import enum
 import ipaddress
@@ -44,9 +44,9 @@ class Rich(BaseModel):
     home: AnyUrl
     address: ipaddress.IPv4Address
     id: uuid.UUID
-    born: datetime.datetime
+    born: dt.datetime
     colour: Colour = Colour.RED
-    mixed: Literal["a", 1, True, None]
+    mixed: Literal["a", 1, True] | None
     tags: set[str]
     pet: Annotated[Cat | Dog, Field(discriminator="kind")]
     maybe: Cat | None = None

@@ -4,20 +4,7 @@ from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.conformance.facts import said, started
 from agent.eventstore.errors import StoreBusy
 from agent.eventstore.log import Durability
-
-
-class Finalized:
-    """Calls a function when it is collected, and keeps its refusal."""
-
-    def __init__(self, call, raised: list[BaseException]) -> None:
-        self.call = call
-        self.raised = raised
-
-    def __del__(self) -> None:
-        try:
-            self.call()
-        except StoreBusy as error:
-            self.raised.append(error)
+from tests.eventstore.backends.access import Finalized
 
 
 def test_durability():

@@ -1,0 +1,188 @@
+from typing import Any
+
+import pytest
+
+from agent import Agent, Message, Session
+from agent.engine.errors import (
+    ConfigurationError,
+    InvalidPrompt,
+    InvalidSessionId,
+    InvalidTool,
+    MissingAPIKey,
+    UnknownProvider,
+)
+from agent.engine.scripted import ScriptedModel
+from agent.eventstore.errors import InvalidEvent
+from agent.eventstore.messages import ImagePart, TextPart
+from tests.engine.given import add, agent_of, kinds, shown
+
+
+class Nameless(ScriptedModel):
+    """A provider without a model of its own."""
+
+    default_model = None
+
+
+def test_unknown_provider():
+    """An unknown provider fails when the agent is made, and the known ones are listed."""
+    with pytest.raises(UnknownProvider) as raised:
+        Agent(provider="opnai", model="m")
+
+    assert (raised.value.name, "openai" in raised.value.known) == ("opnai", True)
+    assert "'opnai'" in str(raised.value)
+    assert "openai" in str(raised.value)
+
+
+def test_missing_key_fails_at_the_first_call(chat_server: Any):
+    """A provider that needs a key is asked for it when it is first called."""
+    session = Agent(provider="openai", model="gpt-4o").session()
+    with pytest.raises(MissingAPIKey) as raised:
+        session.run("Hi")
+
+    assert raised.value.variable == "OPENAI_API_KEY"
+    assert session.messages == []
+
+
+def test_model_is_needed():
+    """A provider without a default needs the name of a model."""
+    with pytest.raises(ConfigurationError, match="name a model of scripted"):
+        Agent(Nameless([]))
+    assert Agent(ScriptedModel([])).model == "scripted"
+
+
+@pytest.mark.parametrize("option", ["base_url", "api_key"])
+def test_options_of_a_provider_object(option: str):
+    """Address and key belong to a provider that was made by hand."""
+    options: Any = {option: "x"}
+    with pytest.raises(ConfigurationError, match="belong to the provider object"):
+        Agent(ScriptedModel([]), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"temperature": "hot"}, ConfigurationError),
+        ({"max_tokens": 0}, ConfigurationError),
+        ({"temprature": 1}, TypeError),
+        ({"extra": {"a": float("nan")}}, InvalidEvent),
+        ({"tools": [add, add]}, InvalidTool),
+        ({"tools": [3]}, InvalidTool),
+    ],
+)
+def test_impossible_options(options: Any, error: type[Exception]):
+    """What cannot work fails when the agent is made."""
+    with pytest.raises(error):
+        Agent(ScriptedModel([]), **options)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\0", 3])
+def test_invalid_session_ids(name: Any):
+    """A session id that could not be kept is refused, with and without a store."""
+    with pytest.raises(InvalidSessionId):
+        agent_of().session(name)
+
+
+def test_messages_are_messages():
+    """History is given as messages."""
+    wrong: Any = ["Hi"]
+    with pytest.raises(InvalidPrompt, match=r"Message\.user"):
+        agent_of().session(messages=wrong)
+    with pytest.raises(InvalidPrompt, match=r"Message\.user"):
+        agent_of().session().add_message(wrong[0])
+
+
+def test_metadata_is_json():
+    """Metadata that JSON cannot hold is refused at once."""
+    with pytest.raises(InvalidEvent) as raised:
+        agent_of().session(metadata={"a": {"b": object()}})
+
+    assert raised.value.path == "$.a.b"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [Message.assistant("x"), Message.tool(), [], ["x"], [Message.user("x")], 3, None, b"x"],
+)
+def test_invalid_prompts(prompt: Any):
+    """What is no user's prompt is refused before anything is recorded."""
+    session = agent_of("Hello").session()
+    with pytest.raises(InvalidPrompt):
+        session.run(prompt)
+
+    assert (session.version, session.run("Hi").text) == (0, "Hello")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("Hi", Message.user("Hi")),
+        ("", Message.user("")),
+        (Message.user("Hi"), Message.user("Hi")),
+        ([TextPart("Hi")], Message.user("Hi")),
+        (
+            (TextPart("See"), ImagePart.from_url("http://x")),
+            Message.user("See", ImagePart.from_url("http://x")),
+        ),
+    ],
+)
+def test_prompts(prompt: Any, message: Message):
+    """A prompt is text, a user's message, or its parts."""
+    assert agent_of("Hello").session().run(prompt).messages[0] == message
+
+
+def test_sessions_without_a_store_are_independent():
+    """Without a store each root session has a memory of its own, also under one id."""
+    agent = agent_of("b", "d")
+    one, other = agent.session("s"), agent.session("s")
+    one.run("a")
+    other.run("c")
+
+    assert (shown(one), shown(other)) == (["a", "b"], ["c", "d"])
+
+
+def test_settings_of_agent_and_turn():
+    """A turn's settings are the agent's, but for those that it names; so is the model."""
+    agent = agent_of("a", "b", temperature=0.5, seed=1)
+    session = agent.session()
+    session.run("x")
+    session.run("x", temperature=0.25, model="other")
+    requests = agent.provider.requests  # pyright: ignore[reportAttributeAccessIssue]
+
+    asked = [
+        (r.prompt.model, r.prompt.settings.temperature, r.prompt.settings.seed) for r in requests
+    ]
+    assert asked == [("m", 0.5, 1), ("other", 0.25, 1)]
+
+
+def test_session_does_no_io(tmp_path: Any):
+    """Making a session touches no file."""
+    from agent.stores import SQLiteStore
+
+    path = tmp_path / "sessions.db"
+    with SQLiteStore(path) as store:
+        session = agent_of(store=store).session("s")
+        assert repr(session) == "<Session 's'>"
+        assert not path.exists()
+        assert (session.version, path.exists()) == (0, path.exists())
+
+
+def test_from_dict_is_independent():
+    """A session from a dictionary has everything of the old one, and goes on alone."""
+    session = agent_of("b", "d").session("s", system="Be brief.", metadata={"n": 1})
+    session.run("a")
+    copy = Session.from_dict(session.to_dict(), agent_of("y"))
+    session.run("c")
+    copy.run("x")
+
+    assert (shown(session), shown(copy)) == (list("abcd"), ["a", "b", "x", "y"])
+    assert (copy.session_id, copy.system, copy.metadata) == ("s", "Be brief.", {"n": 1})
+
+
+def test_from_dict_under_another_id():
+    """Under a new id it becomes a fork of its own."""
+    session = agent_of("b").session("s")
+    session.run("a")
+    copy = Session.from_dict(session.to_dict(), agent_of(), session_id="t")
+
+    assert (copy.session_id, copy.parent, shown(copy)) == ("t", "s", ["a", "b"])
+    assert kinds(copy) == [*kinds(session), "session.forked"]

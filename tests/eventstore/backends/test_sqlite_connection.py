@@ -1,0 +1,76 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from agent.eventstore.backends.sqlite_connection import open_connection, translated
+from agent.eventstore.errors import (
+    AppendUnknown,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreUnusable,
+)
+
+PAGE = 8192
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (sqlite3.SQLITE_BUSY, StoreBusy),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreBusy),
+        (sqlite3.SQLITE_LOCKED, StoreBusy),
+        (sqlite3.SQLITE_FULL, StoreFull),
+        (sqlite3.SQLITE_NOTADB, StoreUnusable),
+        (sqlite3.SQLITE_CANTOPEN, StoreUnusable),
+        (sqlite3.SQLITE_READONLY, StoreUnusable),
+        (sqlite3.SQLITE_READONLY_DBMOVED, StoreUnusable),
+        (sqlite3.SQLITE_CORRUPT, StoreUnusable),
+        (sqlite3.SQLITE_IOERR_FSYNC, AppendUnknown),
+        (sqlite3.SQLITE_CONSTRAINT_TRIGGER, StoreError),
+    ],
+)
+def test_errors_are_translated(code: int, error: type[StoreError]):
+    """Each of SQLite's errors becomes one of ours, with the file's name and the original cause."""
+    cause = sqlite3.OperationalError("the words of SQLite")
+    cause.sqlite_errorcode = code
+
+    with pytest.raises(error, match=r"log\.db") as caught, translated("log.db"):
+        raise cause
+
+    assert error is type(caught.value)
+    assert cause is caught.value.__cause__
+
+
+def test_other_errors_pass():
+    """What is not SQLite's is not touched."""
+    with pytest.raises(ZeroDivisionError), translated("log.db"):
+        raise ZeroDivisionError
+
+
+def test_damaged_file_is_refused(tmp_path: Path):
+    """A file whose pages are damaged is refused, with what to do."""
+    path = str(tmp_path / "log.db")
+    open_connection(path, synchronous="FULL", busy_timeout=1.0).close()
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(content[:100] + b"\xff" * (len(content) - 100))
+
+    with pytest.raises(StoreUnusable, match="damaged"):
+        open_connection(path, synchronous="FULL", busy_timeout=1.0)
+
+
+def test_refused_file_is_closed(tmp_path: Path):
+    """A file that was refused can be removed or replaced at once: nothing holds it open."""
+    path = tmp_path / "log.db"
+    with sqlite3.connect(path, isolation_level=None) as db:
+        db.execute("CREATE TABLE notes (text)")
+    db.close()
+
+    with pytest.raises(StoreUnusable):
+        open_connection(str(path), synchronous="FULL", busy_timeout=1.0)
+
+    with sqlite3.connect(path, isolation_level=None) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("INSERT INTO notes VALUES ('mine')")
+    db.close()

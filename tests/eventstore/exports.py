@@ -1,0 +1,43 @@
+"""A session to export, and its export."""
+
+import hashlib
+from typing import Any
+
+from agent.eventstore.backends.memory import MemoryLog
+from agent.eventstore.conformance.facts import (
+    attached,
+    said,
+    started,
+)
+from agent.eventstore.export import export_events
+from agent.eventstore.record import Prepared, Recorded, record
+
+Data = dict[str, Any]
+
+DIGEST = hashlib.sha256(b"x").hexdigest()
+"""The name of the one attachment."""
+
+
+def sample(*, stream: str = "a", extra: tuple[Prepared, ...] = ()) -> list[Recorded]:
+    """A stream of four events, one with an attachment."""
+    facts = [started("a"), said("one"), attached(b"x"), said("\N{SNOWMAN}"), *extra]
+    return record(facts, stream=stream, after=None)
+
+
+def source() -> MemoryLog:
+    """A log that holds the sample."""
+    log = MemoryLog()
+    log.put_blob(b"x")
+    log.append("a", sample(), expected=None)
+    return log
+
+
+def exported(recorded: list[Recorded] | None = None) -> Data:
+    """An export, of the sample unless of others."""
+    return export_events(recorded or sample(), source())
+
+
+def erased(fact: Recorded) -> Recorded:
+    """The same event with its digest in place of salt and payload."""
+    fields = {name: getattr(fact, name) for name in fact.__struct_fields__}
+    return Recorded(**{**fields, "salt": None, "payload": None, "erased_digest": fact.digest})
