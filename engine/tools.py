@@ -19,7 +19,7 @@ import msgspec
 from agent.engine.errors import InvalidTool
 from agent.engine.output import sentences
 from agent.eventstore.errors import InvalidEvent
-from agent.eventstore.messages import FilePart, ImagePart, OpaquePart, ResultContent, TextPart
+from agent.eventstore.messages import ResultContent, TextPart
 from agent.eventstore.rawjson import check_text, to_raw
 from agent.eventstore.values import ToolDefinition
 
@@ -266,16 +266,20 @@ def content_of(value: object) -> tuple[ResultContent, ...]:
 
     Raises :class:`InvalidEvent` for what JSON cannot hold.
     """
-    if isinstance(value, TextPart | ImagePart | FilePart | OpaquePart):
-        return (value,)
-    if isinstance(value, list | tuple) and value:
-        items = cast("list[Any]", value)
-        if all(isinstance(item, TextPart | ImagePart | FilePart | OpaquePart) for item in items):
-            return tuple(items)
+    parts = _parts(value)
+    if parts:
+        return parts
     if isinstance(value, str):
         check_text(value, of="tool result", path="$")
-        return (TextPart(str.__str__(cast("str", value))),)
+        return (TextPart(str.__str__(value)),)
     return (TextPart(_json_text(value)),)
+
+
+def _parts(value: object) -> tuple[ResultContent, ...]:
+    """The parts that a value is, or is a list of; none if it is anything else."""
+    items = cast("Sequence[object]", value) if isinstance(value, list | tuple) else (value,)
+    parts = tuple(item for item in items if isinstance(item, ResultContent))
+    return parts if len(parts) == len(items) else ()
 
 
 def _json_text(value: object) -> str:

@@ -7,8 +7,9 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -45,9 +46,18 @@ _INTERRUPTED = 130
 
 @click.command()
 @click.option(
-    "--model", "-m", default="gpt-4o", envvar="AGENT_MODEL", show_default=True, show_envvar=True
+    "--model",
+    "-m",
+    metavar="NAME",
+    default="gpt-4o",
+    envvar="AGENT_MODEL",
+    show_default=True,
+    show_envvar=True,
+    help="Who answers.",
 )
-@click.option("--provider", default="openai", show_default=True)
+@click.option(
+    "--provider", metavar="NAME", default="openai", show_default=True, help="Who is asked."
+)
 @click.option(
     "--base-url", metavar="URL", help="Another server of the same protocol, such as a local one."
 )
@@ -58,7 +68,15 @@ _INTERRUPTED = 130
     show_envvar=True,
     help=f"File that keeps the sessions.  [default: {click.get_app_dir('agent')}/sessions.db]",
 )
-@click.option("--session", "-s", "session_id", metavar="ID", default="main", show_default=True)
+@click.option(
+    "--session",
+    "-s",
+    "session_id",
+    metavar="ID",
+    default="main",
+    show_default=True,
+    help="Which conversation to begin or to go on with.",
+)
 @click.option("--system", metavar="TEXT", help="System prompt from here on.")
 def chat(
     *,
@@ -100,7 +118,11 @@ def _check_key(provider: str, base_url: str | None) -> None:
 
 def _default_db() -> Path:
     folder = Path(click.get_app_dir("agent"))
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        words = f"cannot make the folder {folder} ({error.strerror}); name a file with --db"
+        raise click.ClickException(words) from error
     return folder / "sessions.db"
 
 
@@ -111,6 +133,7 @@ class Screen:
         self.interactive = sys.stdin.isatty()
         self._coloured = is_coloured(sys.stderr)
         self._broken_line = False
+        self._thinking = False
         set_errors(sys.stdin, "surrogateescape")
         if self.interactive:
             with suppress(ImportError):
@@ -145,6 +168,7 @@ class Screen:
         """Write a piece of an answer."""
         shown = visible(text)
         if shown:
+            self._end_thought()
             click.echo(shown, nl=False)
             self._broken_line = not shown.endswith("\n")
 
@@ -152,9 +176,16 @@ class Screen:
         """Show a piece of the model's reasoning to whoever is watching."""
         if self.interactive and sys.stderr.isatty():
             click.echo(self._styled(visible(text), dim=True), nl=False, err=True)
+            self._thinking = True
+
+    def _end_thought(self) -> None:
+        if self._thinking:
+            click.echo("\n", err=True)
+        self._thinking = False
 
     def end_line(self) -> None:
         """End the line of an answer."""
+        self._end_thought()
         if self._broken_line:
             click.echo()
         self._broken_line = False
@@ -232,7 +263,7 @@ class Chat:
 
     def _take_turn(self, prompt: str) -> None:
         try:
-            response = self._runner.run(_stoppable(self._answer(prompt)))
+            response = self._runner.run(_stoppable(partial(self._answer, prompt)))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         refusal = response.messages[-1].refusal
@@ -296,7 +327,7 @@ class Chat:
             self._screen.notice(f"before the fork: {_tokens(usage.inherited)}")
 
 
-async def _stoppable(answer: Coroutine[None, None, T]) -> T:
+async def _stoppable(answer: Callable[[], Awaitable[T]]) -> T:
     """Let the first Ctrl-C cancel the answer, and further ones wait until that is recorded."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     before = signal.getsignal(signal.SIGINT)
@@ -311,7 +342,7 @@ async def _stoppable(answer: Coroutine[None, None, T]) -> T:
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, stop)
     try:
-        return await answer
+        return await answer()
     finally:
         signal.signal(signal.SIGINT, before)
 

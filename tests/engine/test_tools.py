@@ -189,7 +189,8 @@ def test_decorated_function_stays_callable():
         """Double a number."""
         return 2 * number
 
-    assert (double(4), vars(double)["__name__"], double.__doc__) == (8, "double", "Double a number.")
+    described = (double(4), vars(double)["__name__"], double.__doc__)
+    assert described == (8, "double", "Double a number.")
     assert isinstance(double, Tool)
 
 

@@ -75,6 +75,18 @@ def test_the_default_file_is_in_the_users_folder(monkeypatch: pytest.MonkeyPatch
     assert len(history(path)) == 2
 
 
+def test_a_home_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Where the default folder cannot be made, the error names it and --db."""
+    monkeypatch.delenv("AGENT_DB")
+    (tmp_path / "home").touch()
+    done = chat("Hi")
+
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert line.startswith(f"Error: cannot make the folder {tmp_path / 'home'}")
+    assert line.endswith("name a file with --db")
+
+
 def test_a_missing_key_is_told_at_once(monkeypatch: pytest.MonkeyPatch, db: Path):
     """Without a key or another server the command says what to set, and asks nothing."""
     monkeypatch.delenv("OPENAI_API_KEY")

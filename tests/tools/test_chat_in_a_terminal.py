@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 
 from agent.engine.stores import SQLiteStore
 from agent.eventstore.events import ModelFailed
-from tests.fakes import ChatServer, Error, Stream, Text
+from tests.fakes import ChatServer, Error, RawBody, Stream, Text
 from tests.tools.given import (
     COLOUR,
     CONTROL_C,
@@ -25,7 +26,18 @@ from tests.tools.given import (
 ENDLESS = Stream(Text("It begins. " + "And goes on. " * 2000), delay=0.02)
 STOPPED = "stopped; an unfinished answer is not kept in the history"
 
+EVENT_STREAM = {"content-type": "text/event-stream"}
 Open = Callable[..., Terminal]
+
+
+def _streamed(*deltas: dict[str, str]) -> bytes:
+    """A streamed answer of these deltas."""
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+    chunks = [
+        json.dumps({"object": "chat.completion.chunk", "choices": [choice]}) for choice in choices
+    ]
+    return "".join(f"data: {chunk}\n\n" for chunk in [*chunks, "[DONE]"]).encode()
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +195,18 @@ def test_the_commands_work_at_the_prompt(open_terminal: Open, db: Path):
         terminal.expect("\n> ")
 
     assert (len(history(db)), len(history(db, "twig"))) == (2, 2)
+
+
+def test_reasoning_is_shown_apart(openai_env: ChatServer, open_terminal: Open, db: Path):
+    """What a model shows of its reasoning stands above the answer, and is no part of it."""
+    deltas = [{"reasoning_content": "Hmm,\x1b[2J"}, {"reasoning_content": " well."}]
+    openai_env.script([RawBody(200, _streamed(*deltas, {"content": "Yes."}), EVENT_STREAM)])
+    terminal = open_terminal("chat")
+
+    terminal.expect("> ")
+    terminal.enter("Hi")
+    terminal.expect("Hmm,␛[2J well.\n\nYes.\n\n> ")
+    assert history(db)[1] == ("assistant", "Yes.")
 
 
 def test_answers_can_be_redirected_alone(openai_env: ChatServer, open_terminal: Open):
