@@ -85,11 +85,16 @@ def test_growth_in_place():
 
 
 def test_branch_of_the_longest_copies():
-    """A branch never grows the list that it shares, even where it ends with it."""
+    """A branch never grows the list that it shares, even where it ends with it.
+
+    Its writer may run in another thread than that of the origin.
+    """
     first = Snapshot([1])
     branch = first.branch()
     mine, yours = branch.append(2), first.append(3)
 
+    assert mine._items is not first._items
+    assert yours._items is first._items
     assert (list(mine), list(yours), list(first), list(branch)) == ([1, 2], [1, 3], [1], [1])
 
 

@@ -20,6 +20,7 @@ from agent.engine.stores import SQLiteStore
 
 COMMAND = (sys.executable, "-m", "agent.tools.cli")
 PATIENCE = 60.0
+TRIES = 6
 CONTROL_C, CONTROL_D = "\x03", "\x04"
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -101,18 +102,39 @@ class Terminal:
 
     def expect(self, text: str) -> str:
         """Wait until the command writes this; returns what it wrote up to there."""
-        deadline = time.monotonic() + PATIENCE
-        while (found := self.written.find(text, self._seen)) < 0:
-            assert self._read(deadline), f"{text!r} is not in {self.written[self._seen :]!r}"
-        start, self._seen = self._seen, found + len(text)
+        assert self._wait(text, PATIENCE), f"{text!r} is not in {self.written[self._seen :]!r}"
+        start, self._seen = self._seen, self.written.find(text, self._seen) + len(text)
         return self.written[start : self._seen]
 
-    def leave(self) -> int:
-        """Wait for the end; returns the exit status."""
-        deadline = time.monotonic() + PATIENCE
-        while self._read(deadline):
-            pass
+    def interrupt(self, text: str) -> None:
+        """Press Ctrl-C until the command writes this.
+
+        Python misses a signal that arrives just before it begins to wait for input or a socket,
+        until the next one: a user presses again.
+        """
+        for _ in range(TRIES):
+            self.press(CONTROL_C)
+            if self._wait(text, PATIENCE / TRIES):
+                break
+        self.expect(text)
+
+    def leave(self, key: str = "") -> int:
+        """Press a key until the command ends, or just wait for it; returns the exit status."""
+        for _ in range(TRIES):
+            self.press(key)
+            deadline = time.monotonic() + PATIENCE / TRIES
+            while self._read(deadline):
+                pass
+            if time.monotonic() < deadline:
+                break
         return self.process.wait(PATIENCE)
+
+    def _wait(self, text: str, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while text not in self.written[self._seen :]:
+            if not self._read(deadline):
+                return False
+        return True
 
     def _read(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._end], [], [], max(0.0, deadline - time.monotonic()))

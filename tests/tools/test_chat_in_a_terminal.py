@@ -67,15 +67,13 @@ def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(
     terminal.expect("> ")
     terminal.enter("Tell me a story")
     terminal.expect("It begins.")
-    terminal.press(CONTROL_C)
-    terminal.expect(STOPPED)
+    terminal.interrupt(STOPPED)
     terminal.expect("> ")
     terminal.enter("A short one")
     terminal.expect("All right.")
     terminal.expect("> ")
-    terminal.press(CONTROL_D)
 
-    assert terminal.leave() == 0
+    assert terminal.leave(CONTROL_D) == 0
     assert history(db) == [("user", "A short one"), ("assistant", "All right.")]
     assert [body["content"] for body in openai_env.requests[1].messages] == ["A short one"]
     assert event_types(db)[1:] == [
@@ -117,8 +115,7 @@ def test_ctrl_c_stops_an_answer_that_has_not_begun(openai_env: ChatServer, open_
     terminal.enter("Hello?")
     while not openai_env.requests:
         assert terminal.process.poll() is None
-    terminal.press(CONTROL_C)
-    terminal.expect(STOPPED)
+    terminal.interrupt(STOPPED)
     terminal.expect("> ")
     terminal.enter("My name is Alice")
     terminal.expect("You said: My name is Alice")
@@ -130,9 +127,8 @@ def test_ctrl_c_and_ctrl_d_at_the_prompt_leave(open_terminal: Open, key: str):
     terminal = open_terminal("chat")
 
     terminal.expect("> ")
-    terminal.press(key)
 
-    assert terminal.leave() == 0
+    assert terminal.leave(key) == 0
     assert "Traceback" not in terminal.written
 
 
@@ -219,8 +215,7 @@ def test_answers_can_be_redirected_alone(openai_env: ChatServer, open_terminal: 
     terminal.expect("> ")
     terminal.enter("Hi")
     terminal.expect("\n> ")
-    terminal.press(CONTROL_D)
-    assert terminal.leave() == 0
+    assert terminal.leave(CONTROL_D) == 0
     with os.fdopen(reading) as answers:
         assert answers.read() == "the answer\n"
     assert "the answer" not in terminal.written
