@@ -229,13 +229,16 @@ class _AsyncCall:
         run.hang_up = self._hang_up
 
     async def _read(self, request: ModelRequest) -> Answer | None:
-        answer: Answer | None = None
-        async for item in self._provider.call_async(request):
-            if isinstance(item, Answer):
-                answer = answer or item
-            else:
+        items = self._provider.call_async(request)
+        try:
+            async for item in items:
+                if isinstance(item, Answer):
+                    return item
                 self._arrived.put_nowait(item)
-        return answer
+        finally:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
+        return None
 
     def _finished(self, task: asyncio.Task[Answer | None]) -> None:
         if not task.cancelled():

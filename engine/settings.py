@@ -98,3 +98,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int = 2
     max_output_retries: int = 2
     deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise :class:`ConfigurationError` for limits under which no turn could run."""
+        counts = (
+            ("max_steps", self.max_steps, 1),
+            ("max_retries", self.max_retries, 0),
+            ("max_output_retries", self.max_output_retries, 0),
+        )
+        for name, value, least in counts:
+            if value < least:
+                raise ConfigurationError(f"{name} must be at least {least}, not {value}")
+        if self.deadline is not None and not self.deadline > 0:
+            raise ConfigurationError(f"deadline must be more than 0 s, not {self.deadline}")

@@ -137,6 +137,11 @@ class Tool(Generic[P, R]):
             parameters = list(inspect.signature(self.function).parameters.values())
         except (TypeError, ValueError) as error:
             raise InvalidTool(f"tool {self.name} has no readable signature: {error}") from error
+        if parameters and parameters[0].name in {"self", "cls"}:
+            raise InvalidTool(
+                f"tool {self.name} is a method without its object; "
+                "make a tool of the bound method: tool(instance.method)"
+            )
         for parameter in parameters:
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise InvalidTool(

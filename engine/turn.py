@@ -182,7 +182,7 @@ class _Turn(Generic[T]):
             )
             if delay is None:
                 raise outcome.error
-            self._remaining(delay)
+            self._check_wait(delay, outcome.error)
             yield from self._journal.commit()
             yield Wait(delay)
 
@@ -362,12 +362,20 @@ class _Turn(Generic[T]):
         )
         yield from self._journal.commit()
 
-    def _remaining(self, needed: float = 0.0) -> float | None:
+    def _check_wait(self, delay: float, cause: AgentError) -> None:
+        """Refuse to wait past the deadline for another attempt."""
+        left = self._remaining()
+        if left is not None and left <= delay:
+            limit = self._setup.limits.deadline
+            words = f"no time is left of {limit} s to try again in {delay:.1f} s: {cause}"
+            raise LimitExceeded(words, limit="deadline") from cause
+
+    def _remaining(self) -> float | None:
         """Seconds left of the deadline. Raises :class:`LimitExceeded` past it."""
         if self._deadline is None:
             return None
         left = self._deadline - self._setup.sources.monotonic()
-        if left <= needed:
+        if left <= 0:
             limit = self._setup.limits.deadline
             raise LimitExceeded(f"the turn took longer than {limit} s", limit="deadline")
         return left

@@ -87,7 +87,7 @@ class Conversation(msgspec.Struct, frozen=True):
     """A conversation at ``version``; 0 is the one before any event.
 
     ``turn`` is the open turn, None when settled; ``ended`` is the last turn when it failed or was
-    abandoned, until anything else happens.
+    abandoned, until the next turn or change of the history.
     """
 
     version: int = 0

@@ -102,3 +102,21 @@ def test_extra_that_is_no_json():
 def test_limits_by_default():
     """A turn has 32 steps, two retries of each kind, and all the time it wants."""
     assert Limits() == Limits(max_steps=32, max_retries=2, max_output_retries=2, deadline=None)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_steps": 0},
+        {"max_retries": -1},
+        {"max_output_retries": -1},
+        {"deadline": 0},
+        {"deadline": float("nan")},
+    ],
+    ids=str,
+)
+def test_limits_under_which_nothing_could_run(limits: dict[str, Any]):
+    """Limits that no turn could keep are refused by name."""
+    (name,) = limits
+    with pytest.raises(ConfigurationError, match=name):
+        Limits(**limits)

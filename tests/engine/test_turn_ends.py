@@ -321,12 +321,3 @@ def test_an_early_wake_is_no_end():
     stage.clock.seconds = 9.0
 
     assert stage.send([]) == AwaitTools(1.0)
-
-
-def test_no_steps_at_all():
-    """A turn that may take no step fails before it records anything."""
-    stage = Stage(limits=Limits(max_steps=0))
-    with pytest.raises(LimitExceeded):
-        stage.begin()
-
-    assert stage.commits == []
