@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agent.eventstore.errors import (
     AgentError,
@@ -134,12 +135,16 @@ def _translate(error: sqlite3.Error, path: str) -> StoreError:
 
 
 class Shared:
-    """One connection for all threads of this process, one at a time."""
+    """One connection for all threads of this process, one at a time.
+
+    It is closed by :meth:`close`, or with the object, or when the interpreter exits.
+    """
 
     def __init__(self, path: str, connect: Callable[[], sqlite3.Connection]) -> None:
         self.path = path
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
+        self._closing: weakref.finalize[..., Any] | None = None
         self._lock = threading.RLock()
         self._busy = False
         self._closed = False
@@ -168,15 +173,16 @@ class Shared:
             raise StoreUnusable(f"{self.path} was closed; open it again")
         if self._connection is None:
             self._connection = self._connect()
+            self._closing = weakref.finalize(self, self._connection.close)
         return self._connection
 
     def close(self) -> None:
         """Close it for good."""
         with self._alone():
             self._closed = True
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._connection = None
+            if self._closing is not None:
+                self._closing()
 
     def forget(self) -> None:
         """In a forked child: leave the parent's connection alone and start anew.
@@ -185,7 +191,9 @@ class Shared:
         """
         if self._connection is not None:
             _inherited.append(self._connection)
-        self._connection = None
+        if self._closing is not None:
+            self._closing.detach()
+        self._connection = self._closing = None
         self._lock = threading.RLock()
         self._busy = False
 

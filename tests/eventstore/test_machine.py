@@ -29,7 +29,7 @@ from agent.eventstore.record import Head, Prepared, Recorded, record
 NAMES = ("a", "A", "it's", "a/\N{SLIGHTLY SMILING FACE}", "\u00e9", "e\u0301")
 CONTENTS = (b"x", b"y")
 
-EXAMPLES = 4 * settings().max_examples
+EXAMPLES = 3 * settings().max_examples
 NOWHERE = Head(1, bytes(32))
 
 numbers = st.integers(0, len(NAMES) - 1)
@@ -132,9 +132,9 @@ def outcome(call: Callable[[], object]) -> object:
 
 
 class LogMachine(RuleBasedStateMachine):
-    @initialize()
-    def open(self) -> None:
-        """Begin with empty logs."""
+    @initialize(family=st.lists(st.tuples(numbers, versions), max_size=4))
+    def open(self, family: list[tuple[int, int]]) -> None:
+        """Begin with a stream and forks of it and of each other."""
         self.folder = TemporaryDirectory()
         self.memory = MemoryLog()
         self.sqlite = self.opened()
@@ -142,6 +142,10 @@ class LogMachine(RuleBasedStateMachine):
         self.fresh = (f"message {number}" for number in count())
         self.appends: list[tuple[str, list[Prepared], Head | None]] = []
         self.forks: list[tuple[str, str, int, Prepared]] = []
+        self.start(0, 3, taken=False)
+        for parent, at in family:
+            self.fork(parent, 0, at, taken=False, astray=False)
+            self.grow(len(self.model.streams) - 1, 2)
 
     def opened(self) -> SQLiteLog:
         """The SQLite log, on its file."""
