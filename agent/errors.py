@@ -33,6 +33,7 @@
         ├── StoreFull
         ├── StoreUnusable
         ├── AppendUnknown
+        ├── NotSaved
         ├── UnknownStream
         ├── ConflictError
         ├── InvalidAppend
@@ -58,6 +59,7 @@ from agent.engine.errors import (
     MalformedResponse,
     MissingAPIKey,
     ModelNotFound,
+    NotSaved,
     OutputError,
     OutputRefused,
     ProviderError,
@@ -109,6 +111,7 @@ __all__ = [
     "MalformedResponse",
     "MissingAPIKey",
     "ModelNotFound",
+    "NotSaved",
     "OutputError",
     "OutputRefused",
     "PairingError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -11,17 +12,16 @@ from agent.engine.providers import connect
 from agent.engine.session import Session
 from agent.engine.settings import Limits, SettingsOptions, settings_of
 from agent.engine.sources import Sources
-from agent.engine.stores import LogStore, checked_export, checked_key
+from agent.engine.stores import LogStore, SessionStore, checked_export, checked_key
 from agent.engine.tools import Tool, Toolset
 from agent.engine.turn import Setup
 from agent.eventstore.backends.memory import MemoryLog
-from agent.eventstore.export import export_events, import_events
+from agent.eventstore.export import import_events
 from agent.eventstore.messages import Message
 from agent.eventstore.rawjson import to_raw
 
 if TYPE_CHECKING:
     from agent.engine.provider import Provider
-    from agent.engine.stores import SessionStore
 
 
 class Agent:
@@ -60,6 +60,8 @@ class Agent:
             max_output_retries=max_output_retries,
             deadline=deadline,
         )
+        if not timeout > 0:
+            raise ConfigurationError(f"timeout must be more than 0 s, not {timeout}")
         made = connect(provider, base_url=base_url, api_key=api_key, timeout=timeout)
         chosen = model or made.default_model
         if chosen is None:
@@ -67,7 +69,7 @@ class Agent:
         settings_of(options)
         self.model = chosen
         self.options = options
-        self.store = store
+        self.store = _checked_store(store)
         self._setup = Setup(made, Toolset(tools), limits, sources or Sources())
 
     @property
@@ -127,16 +129,41 @@ class Agent:
                 import_events(log, key, checked_export(data))
 
         def save(handle: Handle) -> None:
-            store.save(handle.binding.key, export_events(list(handle.events()), log))
+            store.save(handle.binding.key, handle.export())
 
         return Binding(log, key, load, save)
 
     def close(self) -> None:
-        """Release the provider's connections. The store is its owner's to close."""
+        """Release the provider's connections. The store is its owner's to close.
+
+        Those of async turns close with their event loop; :meth:`aclose` closes them earlier.
+        """
         self._setup.provider.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, for the connections of this event loop too."""
+        await self._setup.provider.aclose()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+
+def _checked_store(store: SessionStore | None) -> SessionStore | None:
+    """Refuse what cannot keep a session. Raises :class:`ConfigurationError`."""
+    if store is None:
+        return None
+    if not isinstance(store, SessionStore):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        raise ConfigurationError(f"store= takes a SessionStore such as SQLiteStore, not {store!r}")
+    for method in (store.save, store.load):
+        if inspect.iscoroutinefunction(method):
+            raise ConfigurationError(f"{method.__qualname__} is async; a store's methods are not")
+    return store

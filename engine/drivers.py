@@ -8,11 +8,12 @@ came is raised again.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
 
 from agent.engine.effects import (
@@ -55,6 +56,10 @@ class Ports(Protocol):
     @property
     def blocking(self) -> bool:
         """Whether store effects wait for a disk or a network."""
+        ...
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """The session for one caller. Raises :class:`SessionBusy`."""
         ...
 
     def perform(self, effect: StoreEffect) -> Any:  # noqa: ANN401 - each effect has its own outcome
@@ -128,13 +133,17 @@ def _silent(provider: Provider) -> ProviderError:
 
 
 def end(run: Run[Any], ports: Ports, cause: BaseException) -> None:
-    """Tell a turn that its caller is gone, and make the appends that it still wants."""
+    """Tell a turn that its caller is gone, and make the appends that it still wants.
+
+    When the session is in somebody else's hands the turn stays open: its next turn will close it.
+    """
     if not run.may_end():
         return
     try:
-        run.drop(reason_of(cause))
-        while run.effect is not None:
-            run.send(ports.perform(run.effect))  # pyright: ignore[reportArgumentType] - only appends
+        with nullcontext() if run.held else ports.exclusive():
+            run.drop(reason_of(cause))
+            while run.effect is not None:
+                run.send(ports.perform(run.effect))  # pyright: ignore[reportArgumentType] - only appends
     except TurnDropped:
         pass
     except AgentError as error:
@@ -151,7 +160,7 @@ def reason_of(cause: BaseException) -> str:
         case KeyboardInterrupt():
             return "interrupted by the user"
         case _:
-            return f"{type(cause).__name__}: {cause}"
+            return f"{type(cause).__name__}: {cause}".encode(errors="replace").decode()
 
 
 # Async
@@ -289,7 +298,8 @@ async def off_loop(
     """
     if not ports.blocking:
         return function(*args, **kw)
-    call = functools.partial(function, *args, **kw)
+    context = contextvars.copy_context()
+    call = functools.partial(context.run, function, *args, **kw)
     future = asyncio.get_running_loop().run_in_executor(None, call)
     cancelled: asyncio.CancelledError | None = None
     while not future.done():

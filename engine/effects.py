@@ -16,7 +16,7 @@ from agent.engine.stream import StreamEvent
 from agent.engine.tools import ToolRun
 from agent.eventstore.errors import AgentError
 from agent.eventstore.messages import Message, ResultContent
-from agent.eventstore.record import Recorded
+from agent.eventstore.record import Head, Recorded
 from agent.projections.session import SessionState
 
 
@@ -29,9 +29,10 @@ class CatchUp(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct, frozen=True):
-    """Make these events durable after the last committed ones; ``state`` is then the session's."""
+    """Make these events durable after ``expected``; ``state`` is then the session's."""
 
     events: tuple[Recorded, ...]
+    expected: Head | None
     state: SessionState
 
 

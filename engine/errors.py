@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.eventstore.errors import AgentError
+from agent.eventstore.errors import AgentError, StoreError
 
 
 class ConfigurationError(AgentError):
@@ -132,12 +132,28 @@ class LimitExceeded(AgentError):
         self.limit = limit
 
 
+class NotSaved(StoreError):
+    """The store did not take the session, but the session itself has what was done.
+
+    ``__cause__`` is what the store raised. What this names must not be done again: the next turn
+    or change hands the store everything.
+    """
+
+    def __init__(self, session_id: str, reason: Exception) -> None:
+        super().__init__(
+            f"session {session_id!r} is complete here, but its store did not keep it: "
+            f"{type(reason).__name__}: {reason}"
+        )
+        self.session_id = session_id
+
+
 class SessionBusy(AgentError):
-    """Another turn of this session is being advanced. Wait for it, or fork the session."""
+    """Another thread or task is using this session. Wait for it, or fork the session."""
 
     def __init__(self, session_id: str) -> None:
         super().__init__(
-            f"session {session_id!r} is in the middle of a turn; wait for it, or fork the session"
+            f"session {session_id!r} is in use by another turn, thread or task; "
+            "wait for it, or fork the session"
         )
         self.session_id = session_id
 

@@ -5,7 +5,9 @@ This is where the log is touched: everything above works on projected state.
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, assert_never
 
 from agent.engine.drivers import end
@@ -17,12 +19,12 @@ from agent.engine.effects import (
     Save,
     StoreEffect,
 )
-from agent.engine.errors import HistoryExists, SessionBusy, TurnOpen
+from agent.engine.errors import HistoryExists, NotSaved, SessionBusy, TurnOpen
 from agent.engine.journal import Journal
 from agent.engine.logs import log_appended
 from agent.engine.request import RequestBuilder
 from agent.engine.turn import Ask, Setup, Steps, take_turn
-from agent.eventstore.errors import ConflictError, UnknownStream
+from agent.eventstore.errors import AgentError, ConflictError, UnknownStream
 from agent.eventstore.events import (
     Event,
     MessageAdded,
@@ -32,17 +34,18 @@ from agent.eventstore.events import (
     SystemChanged,
     parts_of,
 )
+from agent.eventstore.export import export_events
 from agent.eventstore.log import Durability
 from agent.eventstore.messages import blobs_of
 from agent.eventstore.rawjson import EMPTY_OBJECT
-from agent.eventstore.record import record
+from agent.eventstore.record import Head, record
 from agent.eventstore.version import library_version
 from agent.projections import session as projection
 from agent.projections.fold import replay
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     import msgspec
 
@@ -92,8 +95,9 @@ class Handle:
         self._journal = Journal(binding.key, state, setup.sources) if state else None
         self._requests = RequestBuilder()
         self._active: Run[Any] | None = None
-        self._loading = threading.Lock()
-        self._claiming = threading.Lock()
+        self._process = os.getpid()
+        self._use = threading.Lock()
+        self._loading = threading.RLock()
 
     # Reading
 
@@ -116,9 +120,9 @@ class Handle:
     def journal(self) -> Journal:
         """The session's state, loaded when first needed."""
         if self._journal is None:
-            with self._loading:
-                if self._journal is None:
-                    self._journal = self._load()
+            with self._loading:  # reentrant: a signal handler may ask while this thread loads
+                loaded = self._journal or self._load()
+                self._journal = self._journal or loaded
         return self._journal
 
     def _load(self) -> Journal:
@@ -180,7 +184,7 @@ class Handle:
             case Append():
                 self._append(effect)
             case CatchUp():
-                self.refresh()
+                self._catch_up()
             case LoadAttachments(digests):
                 return {digest: self.log.get_blob(digest) for digest in digests}
             case Save():
@@ -191,32 +195,62 @@ class Handle:
 
     def _append(self, append: Append) -> None:
         journal = self.journal
-        for fact in append.events:
-            for blob in blobs_of(parts_of(fact.event)):
-                if blob.data is not None:
-                    self.log.put_blob(blob.data)
         before = journal.committed
-        self.log.append(self.binding.key, append.events, expected=before.head)
-        journal.settle(append)
+        try:
+            self._put_blobs(append)
+            self.log.append(self.binding.key, append.events, expected=append.expected)
+            journal.settle(append)
+        except AgentError:
+            raise
+        except BaseException:
+            # Ctrl-C may have come after the commit. A second append tells: the log knows a retry.
+            with suppress(AgentError):
+                self.log.append(self.binding.key, append.events, expected=append.expected)
+                journal.settle(append)
+            raise
         self._wanted = Wanted()
         turn = append.state.conversation.turn or before.conversation.turn
         log_appended(self.binding.key, turn.started if turn else None, append.events)
 
-    def change(self, *events: Event) -> None:
-        """Append events outside of a turn. Raises :class:`ConflictError` on a stale handle."""
-        self._settle_active()
-        journal = self.journal
-        turn = journal.committed.conversation.turn
+    def _put_blobs(self, append: Append) -> None:
+        for fact in append.events:
+            for blob in blobs_of(parts_of(fact.event)):
+                if blob.data is not None:
+                    self.log.put_blob(blob.data)
+
+    @contextmanager
+    def exclusive(self) -> Generator[None]:
+        """This handle for one caller: whoever advances or ends a turn, or changes the history.
+
+        Raises :class:`SessionBusy`: one waits for nobody here, least of all for oneself.
+        """
+        if self._process != os.getpid():  # a fork's child: its parent's threads are not here
+            self._process, self._use, self._active = os.getpid(), threading.Lock(), None
+        use = self._use
+        if not use.acquire(blocking=False):
+            raise SessionBusy(self.binding.key)
+        try:
+            yield
+        finally:
+            use.release()
+
+    def change(self, event: Event) -> None:
+        """Append an event outside of a turn. Raises :class:`ConflictError` on a stale handle."""
+        with self.exclusive():
+            journal = self.journal
+            self._check_settled(journal.committed)
+            try:
+                journal.record(event)
+                self.commit()
+            except BaseException:
+                journal.forget()
+                raise
+            self.save()
+
+    def _check_settled(self, state: SessionState) -> None:
+        turn = state.conversation.turn
         if turn is not None:
             raise TurnOpen(self.binding.key, turn.started)
-        try:
-            for event in events:
-                journal.record(event)
-            self.commit()
-        except BaseException:
-            journal.forget()
-            raise
-        self.save()
 
     def commit(self) -> None:
         """Make durable what is recorded."""
@@ -224,25 +258,34 @@ class Handle:
             self.perform(effect)  # pyright: ignore[reportArgumentType] - nothing is announced here
 
     def save(self) -> None:
-        """Hand the session to a store that keeps whole sessions."""
-        if self.binding.save is not None:
+        """Hand the session to a store that keeps whole sessions. Raises :class:`NotSaved`."""
+        if self.binding.save is None:
+            return
+        try:
             self.binding.save(self)
+        except Exception as error:
+            raise NotSaved(self.binding.key, error) from error
 
     def refresh(self) -> None:
         """Fold what others have appended. Raises :class:`ConflictError` for another history."""
+        with self.exclusive():
+            if self._active is not None and not self._active.over:
+                self._check_settled(self.journal.committed)
+            self._catch_up()
+
+    def _catch_up(self) -> None:
         journal = self.journal
         known = journal.committed
         if journal.pending:
             self._requests = RequestBuilder()
         if not known.version:
-            self._journal = None
+            self._journal = self._load()
             return
+        if self.binding.load is not None:
+            self.binding.load(self.binding.key)
         facts = list(self.log.read(self.binding.key, after=known.version - 1))
         if not facts:
-            raise UnknownStream(
-                f"session {self.binding.key!r} was deleted; open it anew to start over",
-                stream=self.binding.key,
-            )
+            raise self._deleted()
         if facts[0].hash != known.hash:
             raise ConflictError(
                 self.binding.key,
@@ -267,7 +310,7 @@ class Handle:
             except BaseException as error:
                 journal.forget()
                 if not isinstance(error, ConflictError) or journal.committed is not before:
-                    yield Save()
+                    yield from _saved_after(error)
                     raise
                 yield CatchUp()
             else:
@@ -278,64 +321,90 @@ class Handle:
     def claim(self, run: Run[Any]) -> None:
         """Make this the session's turn; one that nobody is advancing is abandoned.
 
-        Raises :class:`SessionBusy` if the present one is being advanced.
+        The caller holds the session exclusively.
         """
-        with self._claiming:
-            self._settle_active()
-            self._active = run
-
-    def _settle_active(self) -> None:
         active = self._active
-        if active is None or active.over:
-            return
-        if not active.baton.acquire(blocking=False):
-            raise SessionBusy(self.binding.key)
-        try:
-            active.superseded = True
+        if active is not None and not active.over:
+            active.superseded = active.held = True
             end(active, self, GeneratorExit())
-        finally:
-            active.baton.release()
+        self._active = run
 
     # Forks and other versions
 
     def fork(self, key: str, at: int | None) -> Handle:
-        """A session that shares the first ``at`` events of this one, by default up to now."""
+        """A session that shares the first ``at`` events of this one, by default up to now.
+
+        The fork of the present state shares it; any other is loaded when it is first used.
+        """
         if not self.journal.committed.version:
-            self.commit()
+            with self.exclusive():
+                self.commit()
         known = self.journal.committed
         version = known.conversation.settled if at is None else at
         here = version == known.version
-        state = known.branch() if here else self.state_at(version)
-        child = Handle(self.binding._replace(key=key), self.setup, state=self._fork(key, state))
-        if here and (self._active is None or self._active.over):
-            child._requests = self._requests.branch()
+        head = Head(version, known.hash) if here else self._head_at(version)
+        fact = self._fork(key, head)
+        state = projection.evolve(known.branch(), fact) if here else None
+        child = Handle(self.binding._replace(key=key, load=None), self.setup, state=state)
+        if here:
+            with suppress(SessionBusy), self.exclusive():
+                child._requests = self._requests.branch()
         child.save()
         return child
 
-    def _fork(self, key: str, state: SessionState) -> SessionState:
-        """Write the fork point; returns the child's state."""
+    def _head_at(self, version: int) -> Head:
+        self._check_version(version)
+        (fact,) = self.log.read(self.binding.key, after=version - 1, until=version)
+        return fact.head
+
+    def _fork(self, key: str, head: Head) -> Recorded:
+        """Write the fork point; returns the child's first own event."""
+        if self.binding.load is not None:
+            self.binding.load(key)
         event = SessionForked(
             session_id=key,
-            parent=state.conversation.session_id,
-            at=state.version,
-            parent_hash=state.hash.hex(),
+            parent=self.binding.key,
+            at=head.version,
+            parent_hash=head.hash.hex(),
         )
         prepared = self.setup.sources.prepare(event)
         try:
-            self.log.fork(self.binding.key, key, at=state.version, prepared=prepared)
+            self.log.fork(self.binding.key, key, at=head.version, prepared=prepared)
         except ConflictError as error:
             raise ConflictError(
                 key, expected=None, actual=error.actual, advice="Choose another session_id."
             ) from error
-        (fact,) = record([prepared], stream=key, after=state.head)
-        return projection.evolve(state, fact)
+        (fact,) = record([prepared], stream=key, after=head)
+        return fact
+
+    def export(self) -> dict[str, Any]:
+        """The session serialized. Raises :class:`UnknownStream` if it was deleted."""
+        recorded = list(self.events())
+        if not recorded:
+            raise self._deleted()
+        return export_events(recorded, self.log)
+
+    def _deleted(self) -> UnknownStream:
+        words = f"session {self.binding.key!r} was deleted; open it anew to start over"
+        return UnknownStream(words, stream=self.binding.key)
 
     def state_at(self, version: int) -> SessionState:
         """The session at one of its versions. Raises :class:`UnknownStream` if there is none."""
+        self._check_version(version)
+        return replay(projection.evolve, self.events(version), SessionState())
+
+    def _check_version(self, version: int) -> None:
         last = self.state.version
         if not 1 <= version <= last:
             raise UnknownStream(
                 f"session {self.binding.key!r} has versions 1 to {last}, not {version}",
                 stream=self.binding.key,
             )
-        return replay(projection.evolve, self.events(version), SessionState())
+
+
+def _saved_after(error: BaseException) -> Steps[None]:
+    """Save what a turn that ended in an error has left; the error is what the caller gets."""
+    try:
+        yield Save()
+    except NotSaved as unsaved:
+        error.add_note(str(unsaved))

@@ -10,6 +10,7 @@ import asyncio
 import functools
 import os
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -192,7 +193,7 @@ def _after_fork() -> None:
         transport.after_fork()
 
 
-if hasattr(os, "register_at_fork"):
+if sys.platform != "win32":
     os.register_at_fork(after_in_child=_after_fork)
 
 

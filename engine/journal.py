@@ -53,13 +53,15 @@ class Journal:
     def commit(self) -> Generator[Effect, Any, None]:
         """Make everything recorded durable, then announce it."""
         if self._pending:
-            yield Append(self.pending, self.state)
+            yield Append(self.pending, self.committed.head, self.state)
         announced, self._announced = self._announced, []
         for event in announced:
             yield Emit(event)
 
     def settle(self, append: Append) -> None:
-        """The log has acknowledged an append."""
+        """The log has acknowledged an append; saying so twice is fine."""
+        if self.committed is append.state:
+            return
         self.committed = append.state
         del self._pending[: len(append.events)]
         self._opening = max(0, self._opening - len(append.events))

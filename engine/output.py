@@ -37,6 +37,10 @@ class Output(Generic[T]):
         from pydantic import PydanticUserError, TypeAdapter  # noqa: PLC0415 - only for json()
         from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415
 
+        if isinstance(shape, dict | str):
+            raise ConfigurationError(
+                "schema= takes a pydantic model or another type, not a JSON Schema"
+            )
         try:
             self._adapter = cast(
                 "TypeAdapter[T]", shape if isinstance(shape, TypeAdapter) else TypeAdapter(shape)

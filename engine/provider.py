@@ -137,3 +137,7 @@ class Provider(Protocol):
     def close(self) -> None:
         """Release connections."""
         ...
+
+    async def aclose(self) -> None:
+        """Release connections, those of the running event loop included."""
+        ...

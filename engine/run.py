@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -20,9 +21,9 @@ T = TypeVar("T")
 class Run(Generic[T]):
     """One turn between its driver and whoever may have to end it.
 
-    ``effect`` is what the turn waits for, None once it is over. The ``baton`` is held by whoever
-    is advancing the turn, for as long as that takes. ``hang_up`` ends a model call that goes on by
-    itself; any thread may call it.
+    ``effect`` is what the turn waits for, None once it is over. ``held`` says that whoever
+    advances or ends the turn has the session for itself. ``hang_up`` ends a model call that goes
+    on by itself; any thread may call it.
     """
 
     def __init__(
@@ -34,7 +35,8 @@ class Run(Generic[T]):
         self.response: Response[T] | None = None
         self.started = False
         self.superseded = False
-        self.baton = threading.Lock()
+        self.held = False
+        self._process = os.getpid()
         self._ending = threading.Lock()
         self._deltas: list[Delta] = []
         self._calling_since: float | None = None
@@ -67,8 +69,13 @@ class Run(Generic[T]):
             raise
 
     def may_end(self) -> bool:
-        """Whether it is the caller who has to end the turn: True once, while it is open."""
-        return self.started and not self.over and self._ending.acquire(blocking=False)
+        """Whether it is the caller who has to end the turn: True once, while it is open.
+
+        Never in a forked child: the turn is its parent's.
+        """
+        if not self.started or self.over or self._process != os.getpid():
+            return False
+        return self._ending.acquire(blocking=False)
 
     def drop(self, reason: str) -> None:
         """Tell the turn that its caller is gone; it may have appends to make."""

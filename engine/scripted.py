@@ -119,6 +119,9 @@ class ScriptedModel:
     def close(self) -> None:
         """There is nothing to close."""
 
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
     def _next(self, request: ModelRequest) -> Reply:
         with self._lock:
             self.requests.append(request)

@@ -12,7 +12,6 @@ from agent.engine.streams import AsyncStream, Stream
 from agent.engine.turn import Ask
 from agent.eventstore.errors import AttachmentMissing
 from agent.eventstore.events import HistoryCleared, MessageAdded
-from agent.eventstore.export import export_events
 from agent.eventstore.messages import FilePart, ImagePart, Link, Message, Part
 from agent.eventstore.values import metadata_dict
 
@@ -227,7 +226,7 @@ class Session:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole session, JSON-safe and verifiable: the event stream itself."""
-        return export_events(list(self.events()), self._handle.log)
+        return self._handle.export()
 
     @classmethod
     def from_dict(

@@ -69,6 +69,10 @@ def settings_of(options: SettingsOptions) -> Settings:
             _check(name, value, kinds)
     stop = options.get("stop")
     extra = options.get("extra")
+    if stop is not None:
+        _check("stop", stop, (str, list, tuple))
+    if extra is not None:
+        _check("extra", extra, (dict, Mapping))
     fields = {name: options.get(name) for name in _KINDS if name != "model"}
     return Settings(
         **fields,
@@ -107,7 +111,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             ("max_output_retries", self.max_output_retries, 0),
         )
         for name, value, least in counts:
-            if value < least:
+            if not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance] - user input
                 raise ConfigurationError(f"{name} must be at least {least}, not {value}")
-        if self.deadline is not None and not self.deadline > 0:
-            raise ConfigurationError(f"deadline must be more than 0 s, not {self.deadline}")
+        given = self.deadline
+        if given is not None and not (isinstance(given, int | float) and given > 0):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise ConfigurationError(f"deadline must be more than 0 s, not {given!r}")

@@ -6,7 +6,7 @@ abandons the turn: the log keeps what had arrived, the history stays as it was.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from agent.engine.drivers import drive, drive_async, off_loop
@@ -38,15 +38,17 @@ class _Held(Generic[T]):
         return self._run.response
 
     @contextmanager
-    def _advancing(self) -> Generator[None]:
-        if not self._run.baton.acquire(blocking=False):
-            raise SessionBusy(self._handle.binding.key)
-        try:
-            if self._run.superseded:
-                raise StreamAbandoned(self._handle.binding.key)
-            yield
-        finally:
-            self._run.baton.release()
+    def _holding(self) -> Generator[None]:
+        with self._handle.exclusive():
+            self._run.held = True
+            try:
+                yield
+            finally:
+                self._run.held = False
+
+    @property
+    def _open(self) -> bool:
+        return self._run.started and not self._run.over
 
 
 class Stream(_Held[T]):
@@ -60,31 +62,46 @@ class Stream(_Held[T]):
         return self
 
     def __next__(self) -> StreamEvent[T]:
-        with self._advancing():
+        with self._holding():
             self._begin()
             return next(self._events)
 
     def finish(self) -> Response[T]:
         """Read to the end and return the response."""
-        with self._advancing():
+        with self._holding():
             self._begin()
             for _ in self._events:
                 pass
         return self.response
 
     def _begin(self) -> None:
+        if self._run.superseded:
+            self._events.close()
+            raise StreamAbandoned(self._handle.binding.key)
         if not self._run.started:
             self._handle.claim(self._run)
 
     def close(self) -> None:
-        """End the turn here. Closing a finished stream does nothing."""
-        self._events.close()
+        """End the turn here. Closing a finished stream does nothing.
+
+        Raises :class:`SessionBusy` while another thread is reading it.
+        """
+        if not self._open:
+            self._events.close()
+            return
+        with self._holding():
+            self._events.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        # Before the generator is finalized, which could not tell whether the session is in use.
+        with suppress(SessionBusy):
+            self.close()
 
 
 class AsyncStream(_Held[T]):
@@ -98,25 +115,35 @@ class AsyncStream(_Held[T]):
         return self
 
     async def __anext__(self) -> StreamEvent[T]:
-        with self._advancing():
+        with self._holding():
             await self._begin()
             return await anext(self._events)
 
     async def finish(self) -> Response[T]:
         """Read to the end and return the response."""
-        with self._advancing():
+        with self._holding():
             await self._begin()
             async for _ in self._events:
                 pass
         return self.response
 
     async def _begin(self) -> None:
+        if self._run.superseded:
+            await self._events.aclose()
+            raise StreamAbandoned(self._handle.binding.key)
         if not self._run.started:
             await off_loop(self._handle, self._handle.claim, self._run)
 
     async def aclose(self) -> None:
-        """End the turn here. Closing a finished stream does nothing."""
-        await self._events.aclose()
+        """End the turn here. Closing a finished stream does nothing.
+
+        Raises :class:`SessionBusy` while another task is reading it.
+        """
+        if not self._open:
+            await self._events.aclose()
+            return
+        with self._holding():
+            await self._events.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -68,6 +68,8 @@ class Tool(Generic[P, R]):
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.timeout = timeout
         self._description = description
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise InvalidTool(f"tool {self.name}: timeout must be more than 0 s, not {timeout!r}")
         if not _NAME.fullmatch(self.name):
             raise InvalidTool(
                 f"tool name {self.name!r} must be 1 to 64 letters, digits, '_' or '-'; "
@@ -151,7 +153,7 @@ class Tool(Generic[P, R]):
 
     @cached_property
     def _context_parameters(self) -> tuple[str, ...]:
-        return tuple(p.name for p in self._parameters if self._hints.get(p.name) is ToolContext)
+        return tuple(p.name for p in self._parameters if _is_context(self._hints.get(p.name)))
 
     @cached_property
     def _aliases(self) -> dict[str, str]:
@@ -306,7 +308,15 @@ def _any_value() -> TypeAdapter[Any]:
     return TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
+def _is_context(hint: object) -> bool:
+    """Whether a parameter is for the context, also as an optional or annotated one."""
+    return hint is ToolContext or any(_is_context(inner) for inner in typing.get_args(hint))
+
+
 def error_content(error: BaseException) -> tuple[ResultContent, ...]:
     """What the model is told of a tool's exception: ``TypeName: message``."""
-    text = f"{type(error).__name__}: {error}"
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an exception that cannot say what it is
+        text = type(error).__name__
     return (TextPart(text.encode(errors="replace").decode()),)

@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 V = TypeVar("V")
 
+_HARDLY_ANY = 0.001
+
 Steps = Generator[Effect, Any, V]
 """A part of a turn: yields effects, is sent their outcomes, returns a value."""
 
@@ -101,7 +103,8 @@ def take_turn(
     except TurnDropped as dropped:
         yield from turn.abandon(dropped)
         raise
-    except StoreError:
+    except StoreError as error:
+        error.completed_calls = turn.completed_calls
         raise
     except AgentError as error:
         yield from turn.fail(error)
@@ -200,6 +203,7 @@ class _Turn(Generic[T]):
         needed = self._requests.attachments(conversation, provider, prompt)
         if needed:
             attachments = yield LoadAttachments(needed)
+        self._remaining()
         request = self._requests.build(conversation, provider, prompt, attachments)
         self._journal.record(
             ModelRequested(
@@ -214,7 +218,7 @@ class _Turn(Generic[T]):
             )
         )
         yield from self._journal.commit()
-        return (yield CallModel(msgspec.structs.replace(request, deadline=self._remaining())))
+        return (yield CallModel(msgspec.structs.replace(request, deadline=self._left())))
 
     def _respond(self, answered: Answered) -> ModelResponded:
         answer = answered.answer
@@ -274,8 +278,7 @@ class _Turn(Generic[T]):
             self._returned(ToolOutcome(call.call_id, (TextPart(text),), True, 0.0), call.name)  # noqa: FBT003
             return None
         fact = self._journal.record(ToolCalled(call_id=call.call_id, tool=call.name), announce)
-        session_id = self._journal.state.conversation.session_id
-        context = ToolContext(session_id, call.call_id, fact.hash.hex())
+        context = ToolContext(self._journal.stream, call.call_id, fact.hash.hex())
         return ToolRun(found, call.arguments, context)
 
     def _returned(self, outcome: ToolOutcome, name: str) -> None:
@@ -355,12 +358,17 @@ class _Turn(Generic[T]):
         committed = self._journal.committed.conversation.turn
         if committed is None or committed.started != self._started:
             return
-        turn = self._journal.state.conversation.turn
-        error.completed_calls = turn.completed_calls if turn else ()
+        error.completed_calls = self.completed_calls
         self._journal.record(
             TurnFailed(error=failure_of(error), completed_calls=error.completed_calls)
         )
         yield from self._journal.commit()
+
+    @property
+    def completed_calls(self) -> tuple[str, ...]:
+        """The calls of this turn whose tools have run."""
+        turn = self._journal.state.conversation.turn
+        return turn.completed_calls if turn and turn.started == self._started else ()
 
     def _check_wait(self, delay: float, cause: AgentError) -> None:
         """Refuse to wait past the deadline for another attempt."""
@@ -372,13 +380,16 @@ class _Turn(Generic[T]):
 
     def _remaining(self) -> float | None:
         """Seconds left of the deadline. Raises :class:`LimitExceeded` past it."""
-        if self._deadline is None:
-            return None
-        left = self._deadline - self._setup.sources.monotonic()
-        if left <= 0:
+        if self._deadline is not None and self._setup.sources.monotonic() >= self._deadline:
             limit = self._setup.limits.deadline
             raise LimitExceeded(f"the turn took longer than {limit} s", limit="deadline")
-        return left
+        return self._left()
+
+    def _left(self) -> float | None:
+        """Seconds left of the deadline, hardly any past it."""
+        if self._deadline is None:
+            return None
+        return max(self._deadline - self._setup.sources.monotonic(), _HARDLY_ANY)
 
 
 def failure_of(error: AgentError) -> Failure:

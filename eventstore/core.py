@@ -33,7 +33,9 @@ def to_append(stream: str, prepared: Sequence[Prepared], expected: Head | None) 
     if not recorded:
         raise InvalidAppend("nothing to append")
     previous = expected.hash if expected else GENESIS
-    for fact in recorded:
+    for fact, given in zip(recorded, prepared, strict=True):
+        if isinstance(given, Recorded) and given.hash != fact.hash:
+            raise InvalidAppend(f"{given.type} was recorded as version {given.version}, elsewhere")
         _check_place(fact, previous)
         previous = fact.hash
     return recorded
@@ -127,20 +129,6 @@ def segments(lineage: Sequence[tuple[T, int]], after: int, until: int) -> list[t
             ranges.append((owner, max(after, inherited), until))
         until = min(until, inherited)
     return ranges[::-1]
-
-
-def contiguous(
-    recorded: Iterable[Recorded], *, stream: str, after: int, until: int
-) -> Iterator[Recorded]:
-    """Pass events on, and raise :class:`CorruptLog` at the first version that is missing."""
-    version = after
-    for fact in recorded:
-        version += 1
-        if fact.version != version:
-            raise CorruptLog("this event is missing", stream=stream, version=version)
-        yield fact
-    if version < until:
-        raise CorruptLog("this event is missing", stream=stream, version=version + 1)
 
 
 def verified(

@@ -75,7 +75,9 @@ class ConflictError(StoreError):
         wanted = "a new stream" if expected is None else f"version {expected.version}"
         if expected and actual and expected.version == actual.version:
             found = f"holds other events at version {actual.version}"
-        advice = advice or "Refresh the session and decide again."
+        gone = "It was deleted: open the session anew."
+        again = "Refresh the session and decide again."
+        advice = advice or (gone if actual is None else again)
         super().__init__(f"stream {stream!r} {found}; the writer expected {wanted}. {advice}")
         self.stream = stream
         self.expected = expected
@@ -90,7 +92,10 @@ class AttachmentMissing(StoreError):
     """An event names an attachment that the log does not hold. Put the attachment first."""
 
     def __init__(self, digest: str) -> None:
-        super().__init__(f"attachment {digest} is not in the log; store it before the event")
+        super().__init__(
+            f"attachment {digest} is not in the log, and its bytes did not come along; "
+            "make the part from them with ImagePart.from_bytes or FilePart.from_bytes"
+        )
         self.digest = digest
 
 

@@ -19,6 +19,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,13 @@ from agent.eventstore.errors import (
     InvalidExport,
     UnknownEvent,
 )
-from agent.eventstore.events import SessionForked, SessionStarted
+from agent.eventstore.events import SessionForked, SessionStarted, parts_of
+from agent.eventstore.messages import blobs_of
 from agent.eventstore.record import Head, Recorded, record
 from agent.eventstore.version import library_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from agent.eventstore.log import EventLog
     from agent.eventstore.record import Prepared
@@ -145,13 +147,12 @@ def _fetched(recorded: Iterable[Recorded], log: EventLog) -> Iterator[tuple[str,
         if fact.payload is None or b'"blob"' not in fact.payload:
             continue
         try:
-            wanted = [digest for _, digest in core.attachments([fact])]
+            wanted = {blob.digest: blob.data for blob in blobs_of(parts_of(fact.event))}
         except UnknownEvent:
-            wanted = _held(_BLOB.findall(fact.payload), log)
-        for digest in wanted:
-            if digest not in seen:
-                seen.add(digest)
-                yield digest, log.get_blob(digest)
+            wanted = dict.fromkeys(_held(_BLOB.findall(fact.payload), log))
+        for digest in wanted.keys() - seen:
+            seen.add(digest)
+            yield digest, wanted[digest] or log.get_blob(digest)
 
 
 def _held(names: Iterable[bytes], log: EventLog) -> list[str]:
@@ -198,6 +199,10 @@ def parse_export(data: Mapping[str, Any]) -> Export:
 
 
 def _envelope(data: Mapping[str, Any]) -> _Envelope:
+    if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        raise InvalidExport(
+            f"a dictionary is expected, not a {type(data).__name__}; text needs json.loads first"
+        )
     if data.get("format") != FORMAT:
         raise InvalidExport(f"this is no {FORMAT!r} export")
     if data.get("format_version") != FORMAT_VERSION:

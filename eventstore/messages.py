@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Role = Literal["user", "assistant", "tool"]
 
@@ -47,8 +47,16 @@ class Blob(
 
     @property
     def data(self) -> bytes | None:
-        """The bytes, while no log has taken them over."""
+        """The bytes, where this object came with them."""
         return vars(self).get("data")
+
+    def __reduce__(self) -> tuple[Callable[..., Blob], tuple[str, int, bytes | None]]:
+        """Copies and pickles take the bytes along."""
+        return _blob, (self.digest, self.size, self.data)
+
+
+def _blob(digest: str, size: int, data: bytes | None) -> Blob:
+    return Blob(digest, size) if data is None else Blob.of(data)
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="link", tag_field="kind"):

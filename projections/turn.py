@@ -56,11 +56,13 @@ class Turn(msgspec.Struct, frozen=True):
 
     ``messages`` is everything said so far, the input first; those at the indices ``rejected`` are
     answers that did not fit, with their feedback: shown to the model, kept out of the history.
+    ``completed_calls`` are the ids of the calls whose tools have run, in the order of their ends.
     """
 
     started: int
     input: TurnStarted
     messages: tuple[Message, ...]
+    completed_calls: tuple[str, ...] = ()
     rejected: tuple[int, ...] = ()
     calls: tuple[Call, ...] = ()
     request: ModelRequested | None = None
@@ -75,12 +77,6 @@ class Turn(msgspec.Struct, frozen=True):
     def pending_calls(self) -> tuple[Call, ...]:
         """Calls of the last answer that have no result yet."""
         return tuple(call for call in self.calls if call.result is None)
-
-    @property
-    def completed_calls(self) -> tuple[str, ...]:
-        """The tools that have run in this turn, by call id, in order."""
-        results = [part.call_id for m in self.messages for part in m.tool_results]
-        return (*results, *(call.part.call_id for call in self.calls if call.result))
 
 
 def begin(event: TurnStarted, fact: Recorded) -> Turn:
@@ -125,7 +121,10 @@ def _answered(turn: Turn, fact: Recorded) -> Turn:
 def evolve_tool(turn: Turn, event: ToolEvent, fact: Recorded) -> Turn:
     """The turn after a tool event."""
     index, call = _find(turn, event.call_id, fact)
-    calls = (*turn.calls[:index], _evolve_call(call, event, fact), *turn.calls[index + 1 :])
+    evolved = _evolve_call(call, event, fact)
+    calls = (*turn.calls[:index], evolved, *turn.calls[index + 1 :])
+    if call.key is not None and evolved.result is not None:
+        turn = replace(turn, completed_calls=(*turn.completed_calls, event.call_id))
     results = [call.result for call in calls if call.result is not None]
     if len(results) < len(calls):
         return replace(turn, calls=calls)

@@ -25,10 +25,6 @@ class View(msgspec.Struct, frozen=True):
         """How many messages the ranges show."""
         return sum(until - start for start, until in self.ranges)
 
-    def count(self, length: int) -> int:
-        """How many messages are visible of a transcript of this length."""
-        return self.fixed + length - self.tail
-
     def messages(self, transcript: Snapshot[Message], skip: int = 0) -> list[Message]:
         """The visible messages but the first ``skip``; costs what it returns."""
         fixed = self.fixed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import signal
 import sys
@@ -20,6 +19,7 @@ import click
 from agent.engine.agent import Agent
 from agent.engine.errors import ConnectionFailed, MissingAPIKey, ModelNotFound
 from agent.engine.provider import ReasoningDelta, TextDelta
+from agent.engine.providers.openai_chat import OpenAIChat
 from agent.engine.stores import SQLiteStore
 from agent.eventstore.errors import AgentError, ConflictError, InvalidEvent
 from agent.tools.terminal import is_coloured, one_line, set_errors, visible
@@ -93,13 +93,13 @@ def chat(
     stdin is not a terminal, each of its lines is a prompt; the exit status is 1 if an answer
     failed.
     """
-    _check_key(provider, base_url)
     path = db or _default_db()
     with (
         SQLiteStore(path) as store,
         Agent(provider, model, store=store, base_url=base_url) as agent,
         asyncio.Runner() as runner,
     ):
+        _check_key(agent)
         screen = Screen()
         talk = Chat(agent.session(session_id, system=system), screen, runner)
         if screen.interactive:
@@ -109,11 +109,13 @@ def chat(
     sys.exit(status)
 
 
-def _check_key(provider: str, base_url: str | None) -> None:
+def _check_key(agent: Agent) -> None:
     """Say that the key is missing before anyone has typed a long prompt."""
-    elsewhere = base_url or os.environ.get("OPENAI_BASE_URL")
-    if provider == "openai" and not elsewhere and not os.environ.get("OPENAI_API_KEY"):
-        raise click.UsageError(_advice(MissingAPIKey("openai", "OPENAI_API_KEY")))
+    if isinstance(agent.provider, OpenAIChat):
+        try:
+            agent.provider.check_key()
+        except MissingAPIKey as error:
+            raise click.UsageError(_advice(error)) from error
 
 
 def _default_db() -> Path:

@@ -31,8 +31,8 @@ _URL_VARIABLE = "OPENAI_BASE_URL"
 class OpenAIChat:
     """A :class:`~agent.engine.provider.Provider` for ``POST {base_url}/chat/completions``.
 
-    ``base_url`` and ``api_key`` default to OPENAI_BASE_URL and OPENAI_API_KEY. Only a server that
-    ``base_url=`` names may go without a key. ``timeout`` (seconds) bounds the silence between two
+    ``base_url`` and ``api_key`` default to OPENAI_BASE_URL and OPENAI_API_KEY. Only OpenAI's own
+    servers need a key. ``timeout`` (seconds) bounds the silence between two
     pieces of an answer. Raises :class:`ConfigurationError`.
     """
 
@@ -48,7 +48,7 @@ class OpenAIChat:
         official = _host(self.base_url).endswith(_OFFICIAL_HOSTS)
         self._api_key = _sendable(api_key or os.environ.get(_KEY_VARIABLE) or "")
         self._transport = HTTPTransport(timeout)
-        self._needs_key = official or not base_url
+        self._needs_key = official
         self._dialect = chat_encoding.OFFICIAL if official else chat_encoding.COMPATIBLE
         self.encoder = self._dialect.encoder
 
@@ -81,9 +81,13 @@ class OpenAIChat:
         """Close the connections, those of this event loop included."""
         await self._transport.aclose()
 
-    def _exchange(self, request: ModelRequest) -> Exchange:
+    def check_key(self) -> None:
+        """Raise :class:`MissingAPIKey` if the server needs a key and there is none."""
         if not self._api_key and self._needs_key:
             raise MissingAPIKey(self.name, _KEY_VARIABLE)
+
+    def _exchange(self, request: ModelRequest) -> Exchange:
+        self.check_key()
         headers = {"content-type": "application/json"}
         if self._api_key:
             headers["authorization"] = f"Bearer {self._api_key}"

@@ -198,17 +198,17 @@ class MemoryLog:
 
     def _purge(self, stream: _Stream) -> None:
         """Drop what no fork needs; go on to the parent when nothing is left to need it."""
-        needed = max((fork.at for fork in stream.forks), default=0)
-        purged = [f for f in stream.own if f.version > needed and f.type != core.DELETED]
-        stream.own = [f for f in stream.own if f.version <= needed or f.type == core.DELETED]
-        self._forget(purged)
-        parent = stream.parent
-        if needed or parent is None:
-            return
-        parent.forks.remove(stream)
-        stream.parent = None
-        if parent.deleted:
-            self._purge(parent)
+        doomed = stream
+        while doomed.deleted:
+            needed = max((fork.at for fork in doomed.forks), default=0)
+            purged = [f for f in doomed.own if f.version > needed and f.type != core.DELETED]
+            doomed.own = [f for f in doomed.own if f.version <= needed or f.type == core.DELETED]
+            self._forget(purged)
+            parent = doomed.parent
+            if needed or parent is None:
+                return
+            parent.forks.remove(doomed)
+            doomed.parent, doomed = None, parent
 
     def _forget(self, purged: Sequence[Recorded]) -> None:
         for fact in purged:

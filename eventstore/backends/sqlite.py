@@ -347,17 +347,19 @@ def _attach(db: sqlite3.Connection, stream: int, attached: Sequence[tuple[Record
 
 def _purge(db: sqlite3.Connection, stream: int) -> None:
     """Drop what no fork needs; go on to the parent when nothing is left to need it."""
-    (needed,) = db.execute(
-        "SELECT max(forked_at) FROM streams WHERE parent = ?", (stream,)
-    ).fetchone()
-    (parent,) = db.execute("SELECT parent FROM streams WHERE id = ?", (stream,)).fetchone()
-    _drop(db, stream, needed or 0)
-    if needed or parent is None:
-        return
-    db.execute("UPDATE streams SET parent = NULL, forked_at = NULL WHERE id = ?", (stream,))
-    (deleted,) = db.execute("SELECT deleted FROM streams WHERE id = ?", (parent,)).fetchone()
-    if deleted:
-        _purge(db, parent)
+    while True:
+        parent, deleted, needed = db.execute(
+            "SELECT parent, deleted, (SELECT max(forked_at) FROM streams WHERE parent = s.id)"
+            " FROM streams s WHERE id = ?",
+            (stream,),
+        ).fetchone()
+        if not deleted:
+            return
+        _drop(db, stream, needed or 0)
+        if needed or parent is None:
+            return
+        db.execute("UPDATE streams SET parent = NULL, forked_at = NULL WHERE id = ?", (stream,))
+        stream = parent
 
 
 def _drop(db: sqlite3.Connection, stream: int, needed: int) -> None:
@@ -369,7 +371,7 @@ def _drop(db: sqlite3.Connection, stream: int, needed: int) -> None:
     ).fetchall()
     db.execute(f"DELETE FROM events WHERE {doomed}", where)
     db.executemany(
-        "DELETE FROM blobs WHERE digest = ?1 "
-        "AND NOT EXISTS (SELECT 1 FROM attachments WHERE digest = ?1)",
-        [(digest.decode(),) for (digest,) in blobs],
+        "DELETE FROM blobs WHERE digest = :digest "
+        "AND NOT EXISTS (SELECT 1 FROM attachments WHERE digest = :digest)",
+        [{"digest": digest.decode()} for (digest,) in blobs],
     )

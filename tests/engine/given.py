@@ -77,7 +77,9 @@ class Stage:
         self.effect: Effect | None = None
         for event in (STARTED, *events):
             self.journal.record(event)
-        self.acknowledge(Append(self.journal.pending, self.journal.state))
+        self.acknowledge(
+            Append(self.journal.pending, self.journal.committed.head, self.journal.state)
+        )
         self.commits.clear()
 
     @property

@@ -238,16 +238,18 @@ def test_a_stream_that_nobody_reads_is_abandoned():
     ]
 
 
-def test_a_change_ends_an_unread_stream():
-    """Clearing ends a stream that nobody advances."""
+def test_a_stream_is_no_time_for_changes():
+    """While a stream is open, the history cannot be changed, nor the handle refreshed."""
     session = agent_of("one two").session("s")
-    stream = session.stream("a")
-    next(stream)
+    with session.stream("a") as stream:
+        next(stream)
+        for change in (session.clear, session.refresh):
+            with pytest.raises(TurnOpen):
+                change()
+        assert list(stream)[-1].type == "done"
     session.clear()
 
-    assert kinds(session)[-2:] == ["turn.abandoned", "history.cleared"]
-    with pytest.raises(StreamAbandoned):
-        next(stream)
+    assert kinds(session)[-2:] == ["turn.completed", "history.cleared"]
 
 
 def test_a_finished_stream_is_left_alone():

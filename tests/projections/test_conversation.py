@@ -304,7 +304,7 @@ def test_results_are_put_in_call_order(order: str):
     )
 
     assert turn.messages[-1] == results(x="X", y="Y", z="Z")
-    assert (turn.calls, turn.completed_calls) == ((), ("x", "y", "z"))
+    assert (turn.calls, turn.completed_calls) == ((), tuple(order))
 
 
 def test_key_is_the_hash_of_the_intent():
