@@ -1,19 +1,23 @@
-"""Running tools: in threads for a sync turn, in tasks and threads for an async one.
+"""Running tools: async ones as tasks on an event loop, the others in threads.
 
-A thread cannot be cancelled. When a tool exceeds its time, or its turn ends, its late result is
-discarded: the log then shows an intent without a result.
+An async turn has a loop; the async tools of sync turns share one. A thread cannot be cancelled.
+When a tool exceeds its time, or its turn ends, its late result is discarded: the log then shows an
+intent without a result.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import queue
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from agent.engine.effects import ToolOutcome
+from agent.engine.logs import log
+from agent.engine.tool_loop import tool_loop
 from agent.engine.tools import ToolRun, error_content
 
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ class _Timer:
         self.run = run
         self._clock = clock
         self._since = clock()
+        self.cancel: Callable[[], object] = bool
 
     @property
     def left(self) -> float | None:
@@ -45,6 +50,14 @@ class _Timer:
         return ToolOutcome(self.run.context.call_id, content, is_error, elapsed)
 
     def failed(self, error: BaseException) -> ToolOutcome:
+        log(
+            "tool.failed",
+            level=logging.WARNING,
+            session_id=self.run.context.session_id,
+            call_id=self.run.context.call_id,
+            tool=self.run.tool.name,
+            exc_info=error,
+        )
         return self.outcome(error_content(error), is_error=True)
 
     def timed_out(self) -> ToolOutcome:
@@ -86,8 +99,26 @@ def _in_thread(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
     threading.Thread(target=work, name=name, daemon=True).start()
 
 
+def _on_loop(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
+    """Run an async tool on the loop that sync turns share, with the caller's context."""
+    loop, context = tool_loop(), contextvars.copy_context()
+
+    async def work() -> None:
+        try:
+            outcome = await timer.execute_async()
+        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the shared loop
+            outcome = timer.failed(error)
+        report(outcome)
+
+    def begin() -> None:
+        task = loop.create_task(work(), context=context)
+        timer.cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+
+    loop.call_soon_threadsafe(begin)
+
+
 class ThreadedTools:
-    """The tools of a sync turn. Each runs in a thread of its own, with the caller's context."""
+    """The tools of a sync turn, beside its thread and with its context."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -98,7 +129,8 @@ class ThreadedTools:
         """Start these together."""
         for run in runs:
             timer = self._running[run.context.call_id] = _Timer(run, self._clock)
-            _in_thread(timer, self._done.put)
+            start = _on_loop if run.tool.is_async else _in_thread
+            start(timer, self._done.put)
 
     def results(self, timeout: float | None) -> list[ToolOutcome]:
         """Every result known by now, at least one; none if ``timeout`` seconds pass first."""
@@ -118,6 +150,7 @@ class ThreadedTools:
         late = [t for t in self._running.values() if t.left is not None and t.left <= 0]
         for timer in late:
             del self._running[timer.run.context.call_id]
+            timer.cancel()
         return [timer.timed_out() for timer in late]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from agent.eventstore.chain import GENESIS
+from agent.eventstore.chain import GENESIS, SALT_BYTES
 from agent.eventstore.errors import ConflictError, CorruptLog, InvalidAppend, UnknownStream
 from agent.eventstore.events import SessionForked, attachments_of
 from agent.eventstore.record import Head, Prepared, Recorded, record
@@ -65,6 +65,9 @@ def _check_name(stream: str) -> None:
 
 
 def _check_place(fact: Recorded, previous: bytes) -> None:
+    # The digest covers salt and payload as one: a fixed length keeps their boundary.
+    if fact.salt is not None and len(fact.salt) != SALT_BYTES:
+        raise InvalidAppend(f"a salt has {SALT_BYTES} bytes, not {len(fact.salt)}")
     if (fact.type == STARTED) != (fact.version == 1):
         raise InvalidAppend(f"{fact.type} cannot be version {fact.version} of a stream")
     if fact.type == DELETED:

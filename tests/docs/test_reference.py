@@ -9,7 +9,9 @@ import pytest
 from agent.eventstore.events import EVENTS
 from agent.eventstore.messages import Part
 
-PAGE = Path(__file__, "../../../docs/events.md").resolve().read_text()
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/events.md").read_text()
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
 def _row(tag: str) -> str:
@@ -30,3 +32,10 @@ def test_every_part_is_described_with_its_fields(part: type) -> None:
     """The event reference has a row for each kind of part, with its fields."""
     own = [name for name in part.__struct_fields__ if name != "opaque"]
     assert re.findall(r"`(\w+)`", _row(part.__struct_config__.tag).split("|")[2]) == own
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    """A link from one page to another names a file that exists."""
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
