@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from agent.engine.errors import ConfigurationError, InvalidPrompt
-from agent.engine.handle import Binding, Handle, Wanted
+from agent.engine.handle import Binding, Handle
+from agent.engine.opening import Wanted
 from agent.engine.providers import connect
 from agent.engine.session import Session
 from agent.engine.settings import Limits, SettingsOptions, settings_of

@@ -19,55 +19,39 @@ from agent.engine.effects import (
     Save,
     StoreEffect,
 )
-from agent.engine.errors import HistoryExists, NotSaved, SessionBusy, TurnOpen
+from agent.engine.errors import NotSaved, SessionBusy, TurnOpen
 from agent.engine.journal import Journal
 from agent.engine.logs import log_appended
+from agent.engine.opening import Wanted, opened
 from agent.engine.request import RequestBuilder
 from agent.engine.turn import Ask, Setup, Steps, take_turn
 from agent.eventstore.errors import AgentError, ConflictError, UnknownStream
 from agent.eventstore.events import (
     Event,
-    MessageAdded,
-    MetadataChanged,
     SessionForked,
-    SessionStarted,
-    SystemChanged,
     parts_of,
 )
 from agent.eventstore.export import export_events
 from agent.eventstore.log import Durability
 from agent.eventstore.messages import blobs_of
-from agent.eventstore.rawjson import EMPTY_OBJECT
 from agent.eventstore.record import Head, record
-from agent.eventstore.version import library_version
 from agent.projections import session as projection
 from agent.projections.fold import replay
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
-
-    import msgspec
+    from collections.abc import Callable, Generator, Iterator
 
     from agent.engine.provider import Provider
     from agent.engine.run import Run
     from agent.engine.stream import Response
     from agent.eventstore.log import EventLog
-    from agent.eventstore.messages import Message
     from agent.eventstore.record import Recorded
 
 T = TypeVar("T")
 
 _CATCH_UPS = 8
 """How often the start of a turn follows other writers before it gives up."""
-
-
-class Wanted(NamedTuple):
-    """What the caller of ``agent.session()`` asked for; None leaves what the log says."""
-
-    system: str | None = None
-    metadata: msgspec.Raw | None = None
-    messages: Sequence[Message] = ()
 
 
 class Binding(NamedTuple):
@@ -92,7 +76,7 @@ class Handle:
         self.binding = binding
         self.setup = setup
         self._wanted = wanted
-        self._journal = Journal(binding.key, state, setup.sources) if state else None
+        self._journal = self._journal_of(state) if state else None
         self._requests = RequestBuilder()
         self._active: Run[Any] | None = None
         self._process = os.getpid()
@@ -129,7 +113,10 @@ class Handle:
         if self.binding.load is not None:
             self.binding.load(self.binding.key)
         state = replay(projection.evolve, self.log.read(self.binding.key), SessionState())
-        return self._opened(state)
+        return opened(self._journal_of(state), self._wanted)
+
+    def _journal_of(self, state: SessionState) -> Journal:
+        return Journal(self.binding.key, state, self.setup.sources)
 
     @property
     def state(self) -> SessionState:
@@ -143,36 +130,6 @@ class Handle:
         opening = journal.opening
         yield from self.log.read(self.binding.key, until=min(last, journal.committed.version))
         yield from (fact for fact in opening if fact.version <= last)
-
-    def _opened(self, state: SessionState) -> Journal:
-        """A journal with what the caller wants to be different already recorded."""
-        journal = Journal(self.binding.key, state, self.setup.sources)
-        wanted, now = self._wanted, state.conversation
-        if wanted.messages and (len(now.transcript) or now.turn):
-            raise HistoryExists(
-                f"session {self.binding.key!r} already has a history; "
-                "open it without messages=, or use another session_id"
-            )
-        if not state.version:
-            journal.record(self._started())
-        else:
-            if wanted.system is not None and (wanted.system or None) != now.system:
-                journal.record(SystemChanged(system=wanted.system or None))
-            if wanted.metadata is not None and wanted.metadata != now.metadata:
-                journal.record(MetadataChanged(metadata=wanted.metadata))
-        for message in wanted.messages:
-            journal.record(MessageAdded(message=message))
-        journal.keep()
-        return journal
-
-    def _started(self) -> SessionStarted:
-        wanted = self._wanted
-        return SessionStarted(
-            session_id=self.binding.key,
-            system=wanted.system or None,
-            metadata=EMPTY_OBJECT if wanted.metadata is None else wanted.metadata,
-            library=library_version(),
-        )
 
     # Writing
 
@@ -293,7 +250,8 @@ class Handle:
                 actual=self.log.head(self.binding.key),
                 advice="It was deleted and made anew: open it again.",
             )
-        self._journal = self._opened(replay(projection.evolve, facts[1:], known))
+        state = replay(projection.evolve, facts[1:], known)
+        self._journal = opened(self._journal_of(state), self._wanted)
 
     # Turns
 

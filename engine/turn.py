@@ -30,8 +30,8 @@ from agent.engine.errors import (
     LimitExceeded,
     OutputError,
     OutputRefused,
-    ProviderError,
 )
+from agent.engine.failures import failure_of
 from agent.engine.provider import Prompt
 from agent.engine.retries import retry_delay
 from agent.engine.stream import Response, ToolCallEvent, ToolResultEvent
@@ -390,13 +390,3 @@ class _Turn(Generic[T]):
         if self._deadline is None:
             return None
         return max(self._deadline - self._setup.sources.monotonic(), _HARDLY_ANY)
-
-
-def failure_of(error: AgentError) -> Failure:
-    """An error as a fact."""
-    text = str(error).encode(errors="replace").decode()
-    if not isinstance(error, ProviderError):
-        return Failure(type(error).__name__, text)
-    return Failure(
-        type(error).__name__, text, error.status, error.code, error.request_id, error.retryable
-    )
