@@ -6,11 +6,11 @@ abandons the turn: the log keeps what had arrived, the history stays as it was.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from agent.engine.drivers import drive, drive_async, off_loop
-from agent.engine.errors import SessionBusy, StreamAbandoned
+from agent.engine.errors import StreamAbandoned
 from agent.engine.run import Run
 
 if TYPE_CHECKING:
@@ -97,11 +97,6 @@ class Stream(_Held[T]):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        # Before the generator is finalized, which could not tell whether the session is in use.
-        with suppress(SessionBusy):
-            self.close()
 
 
 class AsyncStream(_Held[T]):

@@ -367,8 +367,11 @@ class _Turn(Generic[T]):
     @property
     def completed_calls(self) -> tuple[str, ...]:
         """The calls of this turn whose tools have run."""
-        turn = self._journal.state.conversation.turn
-        return turn.completed_calls if turn and turn.started == self._started else ()
+        for state in (self._journal.state, self._journal.committed):
+            turn = state.conversation.turn
+            if turn is not None and turn.started == self._started:
+                return turn.completed_calls
+        return ()
 
     def _check_wait(self, delay: float, cause: AgentError) -> None:
         """Refuse to wait past the deadline for another attempt."""

@@ -1,3 +1,5 @@
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from agent.engine.errors import (
     UnknownProvider,
 )
 from agent.engine.scripted import ScriptedModel
-from agent.eventstore.errors import InvalidEvent
+from agent.engine.tools import tool
+from agent.eventstore.errors import InvalidEvent, InvalidExport
 from agent.eventstore.messages import ImagePart, TextPart
+from agent.stores import MemoryStore
 from tests.engine.given import add, agent_of, kinds, shown
 
 
@@ -67,12 +71,69 @@ def test_options_of_a_provider_object(option: str):
         ({"extra": {"a": float("nan")}}, InvalidEvent),
         ({"tools": [add, add]}, InvalidTool),
         ({"tools": [3]}, InvalidTool),
+        ({"store": "sessions.db"}, ConfigurationError),
+        ({"store": {}}, ConfigurationError),
+        ({"store": MemoryStore}, ConfigurationError),
+        ({"timeout": 0}, ConfigurationError),
+        ({"timeout": -1.0}, ConfigurationError),
+        ({"timeout": float("nan")}, ConfigurationError),
     ],
 )
 def test_impossible_options(options: Any, error: type[Exception]):
     """What cannot work fails when the agent is made."""
     with pytest.raises(error):
         Agent(ScriptedModel([]), **options)
+
+
+class AsyncSave(MemoryStore):
+    async def save(self, session_id: str, data: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Keep a session, later."""
+
+
+class AsyncLoad(MemoryStore):
+    async def load(self, session_id: str) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Load a session, later."""
+
+
+@pytest.mark.parametrize(("store", "method"), [(AsyncSave, "save"), (AsyncLoad, "load")])
+def test_async_stores(store: type[MemoryStore], method: str):
+    """A store whose methods nobody would await is refused, and the method is named."""
+    with pytest.raises(ConfigurationError, match=rf"Async\w+\.{method} is async"):
+        agent_of(store=store())
+
+
+@pytest.mark.parametrize("schema", [{"type": "object"}, {}, "Answer"])
+def test_schemas_are_types(schema: Any):
+    """A JSON Schema or a name is no shape; nothing is asked or recorded."""
+    session = agent_of("b").session()
+    with pytest.raises(ConfigurationError, match="schema= takes a pydantic model"):
+        session.json("a", schema)
+
+    assert session.version == 0
+    assert session.run("a").text == "b"
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), "1"])
+@pytest.mark.parametrize("later", [False, True])
+def test_timeouts_of_tools(timeout: Any, later: bool):
+    """A tool that would never have time is refused, async or not."""
+
+    async def add_later(a: int) -> int:
+        """Add later."""
+        return a
+
+    function: Callable[..., Any] = add_later if later else add
+    with pytest.raises(InvalidTool, match=f"tool {function.__name__}: timeout must be more than 0"):
+        tool(timeout=timeout)(function)
+
+
+@pytest.mark.parametrize("data", ["text", '{"format":"agent-session"}', b"{}", None, [], 3])
+def test_from_dict_takes_a_dictionary(data: Any):
+    """Text that has not been parsed, or anything else, is refused by what it is."""
+    with pytest.raises(InvalidExport, match=f"not a {type(data).__name__}") as raised:
+        Session.from_dict(data, agent_of())
+
+    assert raised.value.version == 0
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\0", 3])
@@ -186,3 +247,19 @@ def test_from_dict_under_another_id():
 
     assert (copy.session_id, copy.parent, shown(copy)) == ("t", "s", ["a", "b"])
     assert kinds(copy) == [*kinds(session), "session.forked"]
+
+
+def test_export_of_images_that_are_not_stored_yet():
+    """A session that was given a history with an image can be exported before its first turn."""
+    image = ImagePart.from_bytes(b"pixels")
+    session = agent_of("b").session("s", messages=[Message.user("Look:", image)])
+    data = json.loads(json.dumps(session.to_dict()))
+    assert session.version == 0
+
+    again = Session.from_dict(data, agent_of("b"))
+    assert again.messages == [Message.user("Look:", image)]
+    (part,) = (p for p in again.messages[0].parts if isinstance(p, ImagePart))
+    assert again.attachment(part) == b"pixels"
+    for one in (session, again):
+        one.run("a")
+        assert shown(one) == ["Look:", "a", "b"]

@@ -162,6 +162,25 @@ def test_deleted_under_a_handle(store: LogStore):
     assert store.list_sessions() == []
 
 
+def test_export_of_a_deleted_session(store: LogStore):
+    """What is no longer there cannot be exported, and changing it says what to do."""
+    session = opened(store, "b", "d")
+    session.run("a")
+    store.delete("s")
+
+    with pytest.raises(UnknownStream, match="was deleted; open it anew") as unknown:
+        session.to_dict()
+    assert unknown.value.stream == "s"
+    for change in (session.clear, lambda: session.add_message(Message.user("x"))):
+        with pytest.raises(ConflictError, match="was deleted: open the session anew") as raised:
+            change()
+        assert raised.value.actual is None
+        assert "efresh" not in str(raised.value)
+    anew = opened(store, "y")
+    anew.run("x")
+    assert shown(anew) == ["x", "y"]
+
+
 def test_deleted_and_made_anew(store: LogStore):
     """A handle on a deleted session never writes into a new one of the same name."""
     session = opened(store, "b", "d")

@@ -1,4 +1,7 @@
+import copy
 import hashlib
+import pickle
+from collections.abc import Callable
 from typing import get_args
 
 import msgspec
@@ -145,3 +148,32 @@ def test_unknown_fields_are_refused(field: str):
 
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(text, type=Part)
+
+
+def pickled(part: ImagePart) -> ImagePart:
+    """The part as another process would get it."""
+    return pickle.loads(pickle.dumps(part))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
+def test_copies_keep_the_bytes(duplicate: Callable[[ImagePart], ImagePart]):
+    """Copies and pickles of an attachment come with its bytes, if it did."""
+    image = ImagePart.from_bytes(b"pixels", "image/webp")
+    stored = ImagePart(Blob("00" * 32, 6), "image/png")
+    for part, data in ((image, b"pixels"), (stored, None)):
+        twin = duplicate(part)
+        assert twin == part
+        assert isinstance(twin.source, Blob)
+        assert twin.source.data == data
+
+
+def test_copied_messages_keep_the_bytes():
+    """The same inside a message and inside a tool's result."""
+    file = FilePart.from_bytes(b"text", "text/plain", "a.txt")
+    for message in (
+        Message.user("Look:", file),
+        Message.tool(ToolResultPart("call-1", (TextPart("Here:"), file))),
+    ):
+        for twin in (copy.deepcopy(message), pickle.loads(pickle.dumps(message))):
+            assert twin == message
+            assert [blob.data for blob in twin.blobs()] == [b"text"]
