@@ -258,7 +258,9 @@ class Handle:
     def program(self, ask: Ask[T]) -> Steps[Response[T]]:
         """A turn that first follows a stream that others have moved on."""
         yield Load()
-        for _ in range(_CATCH_UPS):
+        tries = 0
+        while True:
+            tries += 1
             journal = self.journal
             before = journal.committed
             try:
@@ -267,14 +269,14 @@ class Handle:
                 raise
             except BaseException as error:
                 journal.forget()
-                if not isinstance(error, ConflictError) or journal.committed is not before:
+                late = isinstance(error, ConflictError) and journal.committed is before
+                if not late or tries > _CATCH_UPS:
                     yield from _saved_after(error)
                     raise
                 yield CatchUp()
             else:
                 yield Save()
                 return response
-        raise SessionBusy(self.binding.key)
 
     def claim(self, run: Run[Any]) -> None:
         """Make this the session's turn; one that nobody is advancing is abandoned.

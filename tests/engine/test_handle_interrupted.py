@@ -106,6 +106,24 @@ def test_refused_while_adding():
     agrees(session, log)
 
 
+# A rival that is always faster
+
+
+def test_a_rival_that_is_always_faster():
+    """A turn follows other writers only so often; then its caller is told of the conflict."""
+    tries: list[int] = []
+
+    def overtake() -> None:
+        tries.append(1)
+        raise ConflictError("s", expected=None, actual=None)
+
+    session = agent_of("a", store=LogStore(TappedLog(before={"turn.started": overtake})))
+    with pytest.raises(ConflictError):
+        session.session("s").run("a")
+
+    assert len(tries) == 9
+
+
 # What had run when the store gave up
 
 
