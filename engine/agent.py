@@ -11,13 +11,13 @@ from agent.engine.handle import Binding, Handle
 from agent.engine.opening import Wanted
 from agent.engine.providers import connect
 from agent.engine.session import Session
-from agent.engine.settings import Limits, SettingsOptions, settings_of
+from agent.engine.settings import Limits, SettingsOptions, check_seconds, settings_of
 from agent.engine.sources import Sources
 from agent.engine.stores import LogStore, SessionStore, checked_export, checked_key
 from agent.engine.tools import Tool, Toolset
 from agent.engine.turn import Setup
 from agent.eventstore.backends.memory import MemoryLog
-from agent.eventstore.export import import_events
+from agent.eventstore.export import holds, import_events
 from agent.eventstore.messages import Message
 from agent.eventstore.rawjson import to_raw
 
@@ -61,8 +61,7 @@ class Agent:
             max_output_retries=max_output_retries,
             deadline=deadline,
         )
-        if not timeout > 0:
-            raise ConfigurationError(f"timeout must be more than 0 s, not {timeout}")
+        check_seconds("timeout", timeout)
         made = connect(provider, base_url=base_url, api_key=api_key, timeout=timeout)
         chosen = model or made.default_model
         if chosen is None:
@@ -112,7 +111,7 @@ class Agent:
         if key != export.session_id:
             export = export.continued(self._setup.sources.prepare(export.fork_event(key)))
         import_events(binding.log, key, export)
-        handle = Handle(binding._replace(load=None), self._setup)
+        handle = Handle(binding, self._setup)
         handle.save()
         return handle
 
@@ -126,8 +125,11 @@ class Agent:
 
         def load(key: str) -> None:
             data = store.load(key)
-            if data is not None:
-                import_events(log, key, checked_export(data))
+            if data is None:
+                return
+            export = checked_export(data)
+            if not holds(log, key, export):
+                import_events(log, key, export)
 
         def save(handle: Handle) -> None:
             store.save(handle.binding.key, handle.export())

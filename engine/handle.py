@@ -151,23 +151,24 @@ class Handle:
         return None
 
     def _append(self, append: Append) -> None:
-        journal = self.journal
-        before = journal.committed
+        before = self.journal.committed
         try:
             self._put_blobs(append)
-            self.log.append(self.binding.key, append.events, expected=append.expected)
-            journal.settle(append)
+            self._land(append)
         except AgentError:
             raise
         except BaseException:
             # Ctrl-C may have come after the commit. A second append tells: the log knows a retry.
             with suppress(AgentError):
-                self.log.append(self.binding.key, append.events, expected=append.expected)
-                journal.settle(append)
+                self._land(append)
             raise
-        self._wanted = Wanted()
         turn = append.state.conversation.turn or before.conversation.turn
         log_appended(self.binding.key, turn.started if turn else None, append.events)
+
+    def _land(self, append: Append) -> None:
+        self.log.append(self.binding.key, append.events, expected=append.expected)
+        self.journal.settle(append)
+        self._wanted = Wanted()
 
     def _put_blobs(self, append: Append) -> None:
         for fact in append.events:
@@ -305,7 +306,7 @@ class Handle:
         head = Head(version, known.hash) if here else self._head_at(version)
         fact = self._fork(key, head)
         state = projection.evolve(known.branch(), fact) if here else None
-        child = Handle(self.binding._replace(key=key, load=None), self.setup, state=state)
+        child = Handle(self.binding._replace(key=key), self.setup, state=state)
         if here:
             with suppress(SessionBusy), self.exclusive():
                 child._requests = self._requests.branch()

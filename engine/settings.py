@@ -113,6 +113,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         for name, value, least in counts:
             if not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance] - user input
                 raise ConfigurationError(f"{name} must be at least {least}, not {value}")
-        given = self.deadline
-        if given is not None and not (isinstance(given, int | float) and given > 0):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-            raise ConfigurationError(f"deadline must be more than 0 s, not {given!r}")
+        if self.deadline is not None:
+            check_seconds("deadline", self.deadline)
+
+
+def check_seconds(name: str, seconds: float) -> None:
+    """Refuse a time in which nothing could happen. Raises :class:`ConfigurationError`."""
+    if not (isinstance(seconds, int | float) and seconds > 0):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        raise ConfigurationError(f"{name} must be more than 0 s, not {seconds!r}")

@@ -93,6 +93,19 @@ def test_interrupted_while_adding(when: str):
     agrees(session, log)
 
 
+def test_a_history_that_landed_is_not_wanted_again():
+    """A history whose first append was interrupted is no obstacle once others have moved on."""
+    log = interrupting("turn.started", "after")
+    agent = agent_of("b", "d", store=LogStore(log))
+    session = agent.session("s", messages=[Message.user("x")])
+    with pytest.raises(KeyboardInterrupt):
+        session.run("a")
+    agent.session("s").run("c")
+
+    assert session.run("e").text == "d"
+    assert shown(session) == ["x", "c", "b", "e", "d"]
+
+
 def test_refused_while_adding():
     """A message that the log has refused is neither in the history nor tried again later."""
     log = TappedLog(before={"message.added": once(StoreFull("full"))})

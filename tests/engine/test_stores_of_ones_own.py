@@ -132,6 +132,38 @@ def test_fork_under_the_name_of_a_kept_session(at: int | None):
     assert shown(session.fork("free")) == ["c", "d"]
 
 
+@pytest.mark.parametrize("kind", ["forked", "adopted"])
+def test_fork_of_a_fork_under_the_name_of_a_kept_session(kind: str):
+    """Nor does a fork of a fork, or of a session that was read from an export."""
+    store = DictStore()
+    agent = agent_of("b", "d", store=store)
+    agent.session("taken").run("a")
+    root = agent.session("s")
+    root.run("c")
+    session = root.fork("f") if kind == "forked" else Session.from_dict(root.to_dict(), agent, "f")
+    before = dict(store.kept)
+
+    with pytest.raises(ConflictError, match="Choose another session_id"):
+        session.fork("taken")
+    assert store.kept == before
+
+
+def test_a_later_export_over_an_earlier_state():
+    """A later state may be read from an export when the store holds an earlier one."""
+    store = DictStore()
+    session = agent_of("b", "d", "f", store=store).session("s")
+    session.run("a")
+    earlier = dict(store.kept)
+    session.run("c")
+    data = session.to_dict()
+    store.kept = earlier
+
+    later = Session.from_dict(data, agent_of("f", store=store))
+    later.run("e")
+    later.refresh()
+    assert shown(later) == ["a", "b", "c", "d", "e", "f"]
+
+
 # What a store sees
 
 

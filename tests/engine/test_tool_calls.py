@@ -1,42 +1,14 @@
 import enum
-import json
 import math
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-from agent import FilePart, ImagePart, TextPart, Tool, ToolContext
-from agent.engine.tools import InvalidArguments, Toolset, content_of, error_content
+from agent import FilePart, ImagePart, TextPart
+from agent.engine.tools import InvalidArguments, content_of, error_content
 from agent.eventstore.errors import InvalidEvent
-
-CONTEXT = ToolContext("s", "call_1", "key")
-
-
-class Place(BaseModel):
-    """A place."""
-
-    city: str
-    country: str = "France"
-
-
-class Unit(enum.Enum):
-    C = "celsius"
-    F = "fahrenheit"
-
-
-def schema(function: Callable[..., Any]) -> Any:
-    """The JSON Schema that the model is shown."""
-    return json.loads(bytes(Toolset([function]).definitions[0].parameters))
-
-
-def invoke(function: Callable[..., Any], arguments: Any) -> object:
-    """Call a function as a model would."""
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    (made,) = [item if isinstance(item, Tool) else Tool(item) for item in [function]]
-    return made.invoke(text, CONTEXT)
+from tests.engine.tool_samples import Place, Unit, invoke
 
 
 def weather(city: str, unit: Unit = Unit.C, days: int = 3) -> str:

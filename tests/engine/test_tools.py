@@ -1,44 +1,17 @@
 import asyncio
-import enum
 import functools
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from agent import TextPart, Tool, ToolContext, tool
 from agent.engine.errors import InvalidTool
 from agent.engine.tools import InvalidArguments, ToolRun, Toolset
-
-CONTEXT = ToolContext("s", "call_1", "key")
-
-
-class Place(BaseModel):
-    """A place."""
-
-    city: str
-    country: str = "France"
-
-
-class Unit(enum.Enum):
-    C = "celsius"
-    F = "fahrenheit"
-
-
-def schema(function: Callable[..., Any]) -> Any:
-    """The JSON Schema that the model is shown."""
-    return json.loads(bytes(Toolset([function]).definitions[0].parameters))
-
-
-def invoke(function: Callable[..., Any], arguments: Any) -> object:
-    """Call a function as a model would."""
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    (made,) = [item if isinstance(item, Tool) else Tool(item) for item in [function]]
-    return made.invoke(text, CONTEXT)
+from tests.engine.tool_samples import CONTEXT, Place, Unit, invoke, schema
 
 
 def weather(city: str, unit: Unit = Unit.C, days: int = 3) -> str:
