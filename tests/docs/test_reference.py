@@ -6,12 +6,18 @@ from typing import get_args
 
 import pytest
 
+from agent import errors
 from agent.eventstore.events import EVENTS
 from agent.eventstore.messages import Part
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/events.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+FAILURES = [
+    line
+    for line in (ROOT / "docs/when-things-go-wrong.md").read_text().splitlines()
+    if line.startswith("| ") and not line.startswith("| what ")
+]
 
 
 def _row(tag: str) -> str:
@@ -39,3 +45,24 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     """A link from one page to another names a file that exists."""
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("row", FAILURES, ids=lambda row: row.split("|")[1].strip())
+def test_every_failure_names_the_test_that_shows_it(row: str) -> None:
+    """The last column of each row holds tests that exist: `engine/test_tools.py::test_name`."""
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", row.split("|")[-2])
+    assert named
+    missing = [
+        f"{file}::{test}"
+        for file, test in named
+        if f"def {test}(" not in (ROOT / "tests" / file).read_text()
+    ]
+    assert missing == []
+
+
+def test_every_error_is_in_the_tables() -> None:
+    """Each class that a user can catch is what some row ends in, or the parent of one."""
+    named = set(re.findall(r"`(\w+)`", "\n".join(row.split("|")[2] for row in FAILURES)))
+    classes = [getattr(errors, name) for name in errors.__all__]
+    parents = {parent for cls in classes for parent in cls.__mro__[1:]}
+    assert [cls.__name__ for cls in classes if cls not in parents and cls.__name__ not in named] == []
