@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, get_type_hints
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -57,7 +57,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 def settings_of(options: SettingsOptions) -> Settings:
     """Checked settings. Raises :class:`ConfigurationError` for what no provider could take."""
-    unknown = options.keys() - get_type_hints(TurnOptions).keys()
+    unknown = options.keys() - TurnOptions.__optional_keys__
     if unknown:
         raise TypeError(
             f"unknown settings: {', '.join(sorted(unknown))}; pass what only the provider knows "

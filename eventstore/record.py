@@ -123,6 +123,9 @@ def record(prepared: Sequence[Prepared], *, stream: str, after: Head | None) -> 
     for item in prepared:
         version += 1
         previous = item.hash_after(previous, version)
+        if isinstance(item, Recorded) and _stands(item, stream, version, previous):
+            recorded.append(item)
+            continue
         fact = Recorded(
             item.type,
             item.schema,
@@ -139,3 +142,8 @@ def record(prepared: Sequence[Prepared], *, stream: str, after: Head | None) -> 
             vars(fact)["event"] = item.event
         recorded.append(fact)
     return recorded
+
+
+def _stands(fact: Recorded, stream: str, version: int, digest: bytes) -> bool:
+    """Whether an event was recorded for just this place."""
+    return fact.hash == digest and fact.version == version and fact.stream == stream

@@ -95,7 +95,8 @@ class SQLiteLog:
             _check_blobs(db, attached)
             owner = known.id if known else _new_stream(db, stream)
             _insert(db, owner, recorded)
-            _attach(db, owner, attached)
+            if attached:
+                _attach(db, owner, attached)
             return recorded[-1].head
 
         return self._writer.run(job)
