@@ -91,7 +91,7 @@ class Recorded(Prepared, frozen=True, kw_only=True, dict=True):
             raise UnknownEvent(
                 type=error.type, schema=error.schema, known=error.known, version=self.version
             ) from None
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError) as error:
             reason = f"{self.type} does not decode: {error}"
             raise CorruptLog(reason, stream=self.stream, version=self.version) from error
 
