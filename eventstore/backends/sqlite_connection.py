@@ -8,6 +8,7 @@ import time
 import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agent.eventstore.backends.sqlite_file import (
@@ -262,6 +263,10 @@ class Shared:
 _inherited: list[sqlite3.Connection] = []
 
 
+_PATIENCE = 1.0
+"""Seconds that a write sleeps before it looks for itself whether it has been forgotten."""
+
+
 class _Ticket(Generic[T]):
     """A write that waits for its commit."""
 
@@ -270,6 +275,7 @@ class _Ticket(Generic[T]):
         self.done = False
         self.value: T | None = None
         self.error: BaseException | None = None
+        self._calls: SimpleQueue[None] = SimpleQueue()
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Do the write inside the open transaction; a refusal concerns this write only."""
@@ -279,37 +285,72 @@ class _Ticket(Generic[T]):
         except AgentError as error:
             self.error = error
 
+    def called(self) -> bool:
+        """Sleep until called; False if that took suspiciously long."""
+        try:
+            self._calls.get(timeout=_PATIENCE)
+        except Empty:
+            return False
+        return True
+
+    def call(self) -> None:
+        """Wake whoever sleeps here: the write is done, or the first in the queue."""
+        self._calls.put(None)
+
 
 class Writer:
     """The process's one writer. Whoever holds it commits what all threads have queued.
 
-    A job decides first and writes last: it raises an :class:`AgentError` only before its first
-    write, so a refused job leaves nothing behind in a shared transaction.
+    The first in the queue waits for the connection and then writes for all who came after it; they
+    sleep until they are called. A job decides first and writes last: it raises an
+    :class:`AgentError` only before its first write, so a refused job leaves nothing behind in a
+    shared transaction.
     """
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self._queue: deque[_Ticket[object]] = deque()
+        self._queue: deque[_Ticket[Any]] = deque()
 
     def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run a job in a transaction and commit it; several threads' jobs share one commit."""
         ticket = _Ticket(job)
-        self._queue.append(ticket)  # pyright: ignore[reportArgumentType] - invariant, but only read
+        self._queue.append(ticket)
         try:
-            with self.shared.exclusive() as connection:
-                if not ticket.done:
-                    batch = self._drain()
-                    self._commit(connection, batch if ticket in batch else [*batch, ticket])  # pyright: ignore[reportArgumentType]
+            while not ticket.done:
+                # A call is lost when Ctrl-C comes between a commit and its calls.
+                if self._first() is ticket or not ticket.called():
+                    self._write(ticket)
         except BaseException:
             with suppress(ValueError):
-                self._queue.remove(ticket)  # pyright: ignore[reportArgumentType]
+                self._queue.remove(ticket)
+            first = self._first()
+            if first is not None:
+                first.call()
             raise
         if ticket.error is not None:
             raise ticket.error
         return ticket.value  # pyright: ignore[reportReturnType] - set by run()
 
-    def _drain(self) -> list[_Ticket[object]]:
-        batch: list[_Ticket[object]] = []
+    def _first(self) -> _Ticket[Any] | None:
+        with suppress(IndexError):
+            return self._queue[0]
+        return None
+
+    def _write(self, ticket: _Ticket[Any]) -> None:
+        """Commit whatever is queued by the time that the connection is free."""
+        batch: list[_Ticket[Any]] = []
+        try:
+            with self.shared.exclusive() as connection:
+                if not ticket.done:
+                    batch = self._drain()
+                    self._commit(connection, batch if ticket in batch else [*batch, ticket])
+        finally:
+            self._queue.extendleft(other for other in reversed(batch) if not other.done)
+            for other in batch:
+                other.call()
+
+    def _drain(self) -> list[_Ticket[Any]]:
+        batch: list[_Ticket[Any]] = []
         while self._queue:
             batch.append(self._queue.popleft())
         return batch
