@@ -83,7 +83,7 @@ def _check(value: object, *, of: str, path: str) -> None:
                 _check(getattr(value, name), of=of, path=f"{path}.{name}")
         case tuple():
             for index, item in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-                _check(item, of=of, path=f"{path}[{index}]")
+                _check(item, of=of, path=f"{path}[{index}]")  # pyright: ignore[reportUnknownArgumentType]
         case _:
             raise InvalidEvent(f"JSON cannot hold a {type(value).__name__}", event=of, path=path)
 

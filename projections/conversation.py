@@ -253,4 +253,4 @@ FOLDS: dict[type[Event], _Fold] = {
     )
     for kind in get_args(family)
 }
-"""What each kind of event does. A table: a ``match`` over all of them would look at each in turn."""
+"""What each kind of event does; a ``match`` over all of them would try one after another."""

@@ -40,7 +40,8 @@ def figures() -> Iterator[Figure]:
                 )
                 for _ in range(ROUNDS)
             ]
-    payloads, rows, ours, view, prefix = (median(list(column)) for column in zip(*rounds, strict=True))
+    medians = [median(list(column)) for column in zip(*rounds, strict=True)]
+    payloads, rows, ours, view, prefix = medians
     yield Figure("rows and decode", rows, "ms CPU")
     yield Figure("a session", ours, "ms CPU")
     yield Figure("a session", ours / rows, "times rows and decode", 2)

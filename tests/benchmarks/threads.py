@@ -1,4 +1,4 @@
-"""Eight threads with their own sessions on one file, against one thread: what group commit gives."""
+"""Eight threads, each with its own session, on one file against one: what group commit gives."""
 
 import tempfile
 import threading
