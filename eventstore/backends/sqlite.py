@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from agent.eventstore import core
 from agent.eventstore.backends.sqlite_connection import (
-    MEMORY,
     Shared,
     Writer,
     open_connection,
     primary_code,
     translated,
 )
+from agent.eventstore.backends.sqlite_file import MEMORY, LogFile
 from agent.eventstore.errors import AttachmentMissing, CorruptLog, StoreUnusable
 from agent.eventstore.log import Durability, StreamInfo
 from agent.eventstore.record import Head, Prepared, Recorded
@@ -87,8 +87,9 @@ class SQLiteLog:
         connect = partial(
             open_connection, self._file, synchronous=synchronous, busy_timeout=busy_timeout
         )
-        self._writer = Writer(Shared(self._file, connect))
-        self._reader = Shared(self._file, connect)
+        file = LogFile(self._file)
+        self._writer = Writer(Shared(file, connect))
+        self._reader = Shared(file, connect)
         if self.path == MEMORY:
             self.durability = Durability.MEMORY
             self._reader = self._writer.shared
