@@ -160,6 +160,18 @@ def test_file_that_comes_back_is_used_again(log: SQLiteLog, head: Head, path: Pa
     assert log.append("a", [said("x")], expected=head).version == 4
 
 
+def test_overwritten_file_is_noticed_when_read(log: SQLiteLog, head: Head, path: Path):
+    """Other content in the same file is no other file: it shows when it is next read."""
+    log.close()
+    with closing(SQLiteLog(path)) as writing, closing(SQLiteLog(path)) as reading:
+        head = writing.append("a", [said("x")], expected=head)
+        path.write_bytes(b"something else " * 10_000)
+        writing.append("a", [said("y")], expected=head)
+
+        with pytest.raises(StoreUnusable, match="not a SQLite database"):
+            reading.head("a")
+
+
 def test_neighbours_do_not_disturb(log: SQLiteLog, head: Head, path: Path):
     """Other files may come and go in the folder."""
     for number in range(3):
