@@ -112,6 +112,9 @@ class SQLiteLog:
             core.check_attachments(attached, lambda digest: _blob_size(db, digest))
             owner = known.id if known else _new_stream(db, stream)
             _insert(db, owner, recorded)
+            for _, blob in attached:
+                if blob.data is not None:
+                    _put_blob(db, blob.digest, blob.data)
             _attach(db, owner, attached)
             return recorded[-1].head
 
@@ -200,12 +203,7 @@ class SQLiteLog:
         digest = hashlib.sha256(data).hexdigest()
 
         def job(db: sqlite3.Connection) -> str:
-            # What was damaged since it was stored is mended.
-            db.execute(
-                "INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT (digest) DO "
-                "UPDATE SET data = excluded.data WHERE data <> excluded.data",
-                (digest, data),
-            )
+            _put_blob(db, digest, data)
             return digest
 
         return self._writer.run(job)
@@ -375,6 +373,15 @@ def _insert(db: sqlite3.Connection, stream: int, recorded: Sequence[Recorded]) -
 def _blob_size(db: sqlite3.Connection, digest: str) -> int | None:
     row = db.execute("SELECT length(data) FROM blobs WHERE digest = ?", (digest,)).fetchone()
     return row and row[0]
+
+
+def _put_blob(db: sqlite3.Connection, digest: str, data: bytes) -> None:
+    # What was damaged since it was stored is mended.
+    db.execute(
+        "INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT (digest) DO "
+        "UPDATE SET data = excluded.data WHERE data <> excluded.data",
+        (digest, data),
+    )
 
 
 def _attach(db: sqlite3.Connection, stream: int, attached: Sequence[tuple[Recorded, Blob]]) -> None:

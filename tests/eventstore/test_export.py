@@ -91,14 +91,12 @@ def test_import_under_another_name(log: EventLog):
 
 
 def test_parsing_writes_nothing():
-    """A parsed export is only its events and attachments, ready to be recorded."""
+    """A parsed export is only its events, with their attachments, ready to be recorded."""
     export = parse_export(exported())
 
-    assert ("a", sample(), {DIGEST: b"x"}) == (
-        export.session_id,
-        export.recorded,
-        export.attachments,
-    )
+    assert ("a", sample()) == (export.session_id, export.recorded)
+    ((_, blob),) = core.attachments(export.recorded)
+    assert (blob.digest, blob.data) == (DIGEST, b"x")
     assert sample()[-1].head == export.head
 
 
