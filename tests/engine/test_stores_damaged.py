@@ -108,6 +108,8 @@ def test_opening_notices(path: Path, statements: list[str], version: int):
         assert opened(store, "o") == ["6", "7"]
         assert store.list_sessions() == KEYS
         assert [info.key for info in store.sessions()] == KEYS
+        assert [store.delete(key) for key in KEYS] == [True] * 4
+        assert store.list_sessions() == []
 
 
 UNNOTICED = {
