@@ -40,10 +40,13 @@ class Blob(
 
     @classmethod
     def of(cls, data: bytes) -> Blob:
-        """Name these bytes; they travel with the object until a log has stored them."""
-        blob = cls(hashlib.sha256(data).hexdigest(), len(data))
-        vars(blob)["data"] = bytes(data)
-        return blob
+        """Name these bytes, which travel with the object and are stored with its event."""
+        return cls(hashlib.sha256(data).hexdigest(), len(data)).bringing(data)
+
+    def bringing(self, data: bytes) -> Blob:
+        """The same with its bytes."""
+        vars(self)["data"] = bytes(data)
+        return self
 
     @property
     def data(self) -> bytes | None:
