@@ -15,6 +15,7 @@ from typing import Self
 
 SLOTS = 2
 CONTEXT = 16384
+CONNECTIONS = 32  # each takes a thread of the server for as long as it is kept alive
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
 
@@ -27,6 +28,7 @@ class LlamaServer:
 
     def __init__(self, model: Path) -> None:
         self._model = model
+        self._killed = False
         self.address = ("", 0)
 
     def __enter__(self) -> Self:
@@ -56,13 +58,19 @@ class LlamaServer:
     ) -> None:
         crashed = self._process.poll()
         self._stop()
-        if crashed is not None:
+        if crashed is not None and not self._killed:
             raise RuntimeError(f"llama.cpp had ended with {crashed}; its log is in the stderr")
 
     @property
     def process_id(self) -> int:
         """The server's process."""
         return self._process.pid
+
+    def kill(self) -> None:
+        """End it in the middle of whatever it does."""
+        self._killed = True
+        self._process.kill()
+        self._process.wait()
 
     def _stop(self) -> None:
         assert self._process.stdin
@@ -84,6 +92,7 @@ def serve(model: str) -> None:
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.n_parallel = SLOTS
+    params.n_threads_http = CONNECTIONS
     params.n_ctx = SLOTS * CONTEXT
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.use_jinja = True

@@ -23,6 +23,7 @@ class Relay(socketserver.ThreadingTCPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 64
     block_on_close = False
 
     def __init__(self, upstream: tuple[str, int]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from pydantic import BaseModel
 
 from agent import Agent, Message, Session, TextDelta, ToolCallPart, ToolResultPart, tool
-from agent.errors import BadRequest, ModelNotFound
+from agent.errors import BadRequest, ConnectionFailed, ModelNotFound
 from agent.eventstore.events import ModelFailed, ModelRequested, ModelResponded
 from tests.engine.given import kinds
 from tests.real.llama_server import CONTEXT, LlamaServer
@@ -316,7 +316,42 @@ def test_several_threads(relay: Relay):
     assert sorted(digests) == sorted(hashlib.sha256(body).hexdigest() for body in relay.bodies)
 
 
+def test_several_tasks(relay: Relay):
+    """Async turns of one agent run at once, in one event loop after another."""
+
+    async def main() -> list[str]:
+        sessions = [agent.session() for _ in range(6)]
+        await asyncio.gather(*(session.run_async("Hello") for session in sessions))
+        return [session.messages[-1].role for session in sessions]
+
+    with agent_at(relay, max_tokens=30) as agent:
+        assert asyncio.run(main()) == asyncio.run(main()) == ["assistant"] * 6
+
+
 # The server itself
+
+
+def test_a_server_that_dies(tiny_model: Path, llama: LlamaServer):
+    """A stream breaks off with an error; its text is in the log, the history as it was before."""
+    with LlamaServer(tiny_model) as server:
+        url = "http://{}:{}/v1".format(*server.address)
+        with Agent("openai", "tiny", base_url=url, max_retries=0) as agent:
+            session = agent.session()
+            session.run("Hello", max_tokens=5)
+            stream = session.stream("Write a long story", **ENDLESS)
+            heard = next(stream)
+            server.kill()
+            with pytest.raises(ConnectionFailed, match="broke the connection") as broken:
+                list(stream)
+            with pytest.raises(ConnectionFailed):
+                session.run("Hello again")
+
+    assert broken.value.retryable
+    assert len(session.messages) == 2
+    failed, _ = [f.event for f in session.events() if isinstance(f.event, ModelFailed)]
+    assert isinstance(heard, TextDelta)
+    assert failed.partial
+    assert failed.partial.text.startswith(heard.text)
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks at processes in /proc")
