@@ -147,6 +147,19 @@ class ToolCallPart(_Part, tag="tool_call", frozen=True):
     provider_id: str | None = None
     opaque: Opaque | None = None
 
+    @property
+    def valid_arguments(self) -> str:
+        """The arguments as a JSON object, whatever the model wrote: what goes back to providers.
+
+        Many servers parse the calls of the history, and refuse all of it for one that was cut.
+        """
+        text = self.arguments or "{}"
+        try:
+            msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, RecursionError):
+            return msgspec.json.encode({"invalid_arguments": text}).decode()
+        return text
+
 
 class OpaquePart(_Part, tag="opaque", frozen=True):
     """A block that only its provider understands, kept in its place."""

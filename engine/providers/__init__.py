@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from agent.engine.errors import ConfigurationError, UnknownProvider
-
-if TYPE_CHECKING:
-    from agent.engine.provider import Provider
+from agent.engine.provider import Provider
 
 
 def _openai(base_url: str | None, api_key: str | None, timeout: float) -> Provider:
@@ -25,9 +22,14 @@ def connect(
 ) -> Provider:
     """The provider of a name; one that was made by hand stays as it is.
 
-    Raises :class:`UnknownProvider`.
+    Raises :class:`UnknownProvider`, :class:`ConfigurationError`.
     """
     if not isinstance(provider, str):
+        if not isinstance(provider, Provider):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            kind = type(provider).__name__
+            raise ConfigurationError(
+                f"provider= takes a name or a subclass of agent.providers.Provider, not a {kind}"
+            )
         if base_url is not None or api_key is not None:
             raise ConfigurationError("base_url and api_key belong to the provider object itself")
         return provider
