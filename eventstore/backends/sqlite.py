@@ -211,8 +211,9 @@ class SQLiteLog:
 
     def get_blob(self, digest: str) -> bytes:
         with self._reader.exclusive() as db, translated(self._file):
-            row = db.execute("SELECT data FROM blobs WHERE digest = ?", (digest,)).fetchone()
-        if row is None or hashlib.sha256(row[0]).hexdigest() != digest:
+            query = "SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?"
+            row = db.execute(query, (digest,)).fetchone()
+        if row is None or hashlib.sha256(row[0] or b"").hexdigest() != digest:
             raise AttachmentMissing(digest)
         return row[0]
 
