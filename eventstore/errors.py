@@ -148,8 +148,8 @@ class InvalidExport(StoreError):
     ``version`` is the place of the first event found wrong, 0 for the envelope.
     """
 
-    def __init__(self, reason: str, *, version: int = 0) -> None:
+    def __init__(self, reason: str, *, version: int = 0, advice: str = "") -> None:
         place = f"event {version}" if version else "export"
-        super().__init__(f"{place}: {reason}. Nothing was imported.")
+        super().__init__(f"{place}: {reason}. Nothing was imported. {advice}".rstrip())
         self.reason = reason
         self.version = version

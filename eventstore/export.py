@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 FORMAT: Final = "agent-session"
 FORMAT_VERSION: Final = 1
 
+_COPY = "It was changed after it was written: use another copy."
+
 _HUGE = 10**9
 """A number that nobody wants to read in an error."""
 
@@ -272,13 +274,12 @@ def _check_chain(recorded: list[Recorded], envelope: _Envelope) -> None:
             _check_payload(fact)
         core.to_append(envelope.session_id, recorded, None)
     except CorruptLog as error:
-        reason = f"{error.reason}; it was changed after it was written, so use another copy"
-        raise InvalidExport(reason, version=error.version) from error
+        raise InvalidExport(error.reason, version=error.version, advice=_COPY) from error
     except InvalidAppend as error:
         raise InvalidExport(str(error)) from error
     last = recorded[-1]
     if (envelope.version, envelope.hash) != (last.version, last.hash.hex()):
-        raise InvalidExport("it was cut, or events were added at its end; use another copy")
+        raise InvalidExport("it was cut, or events were added at its end", advice=_COPY)
     if envelope.session_id != session_id_of(recorded):
         raise InvalidExport("the session id is not that of the events")
 

@@ -170,7 +170,7 @@ class SQLiteLog:
             with self._reader.exclusive() as db, translated(self._file):
                 rows = db.execute(query, (after, _PAGE)).fetchall()
             for name, *row in rows:
-                yield _recorded(name.decode(), row)
+                yield _recorded(name.decode(errors="replace"), row)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][2]
@@ -180,7 +180,8 @@ class SQLiteLog:
             try:
                 rows = db.execute(_STREAM + "ORDER BY s.name").fetchall()
             except sqlite3.DatabaseError as error:
-                rows = _listed_one_by_one(db, error)
+                _check_damage(error)
+                rows = _listed_one_by_one(db)
         for name, version, digest, created, updated in rows:
             head = Head(version, digest) if version else None
             yield StreamInfo(name.decode(errors="replace"), head, created or 0, updated or 0)
@@ -208,8 +209,9 @@ class SQLiteLog:
 
     def get_blob(self, digest: str) -> bytes:
         with self._reader.exclusive() as db, translated(self._file):
-            row = db.execute("SELECT data FROM blobs WHERE digest = ?", (digest,)).fetchone()
-        if row is None or hashlib.sha256(row[0]).hexdigest() != digest:
+            query = "SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?"
+            row = db.execute(query, (digest,)).fetchone()
+        if row is None or hashlib.sha256(row[0] or b"").hexdigest() != digest:
             raise AttachmentMissing(digest)
         return row[0]
 
@@ -289,15 +291,19 @@ def _find(db: sqlite3.Connection, stream: str) -> _Known | None:
     return _Known(row[0], Head(row[1], row[2])) if row else None
 
 
-def _listed_one_by_one(db: sqlite3.Connection, error: sqlite3.DatabaseError) -> list[Any]:
-    """The listing of a file in which some streams are damaged: of those it tells the name."""
+def _check_damage(error: sqlite3.DatabaseError) -> None:
     if primary_code(error) != sqlite3.SQLITE_CORRUPT:
         raise error
+
+
+def _listed_one_by_one(db: sqlite3.Connection) -> list[Any]:
+    """The listing of a file in which some streams are damaged: of those it tells the name."""
     rows: list[Any] = []
     for id_, name in db.execute("SELECT id, name FROM streams WHERE deleted = 0").fetchall():
         try:
             rows += db.execute(_STREAM + "AND s.id = ?", (id_,)).fetchall()
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            _check_damage(error)
             rows.append((name, None, None, None, None))
     return sorted(rows)
 

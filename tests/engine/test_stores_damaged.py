@@ -1,5 +1,6 @@
 """Files that were damaged or edited by hand: what is noticed when, and what stays of the rest."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -28,10 +29,10 @@ PAGE = 8192
 KEYS = ["a", "b", "c", "o"]
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with a session of two turns, a fork of it, a fork of that, and another session."""
-    path = tmp_path / "sessions.db"
+    path = tmp_path_factory.mktemp("whole") / "sessions.db"
     with SQLiteStore(path) as store:
         agent = agent_of(*"1357", store=store)
         session = agent.session("a")
@@ -42,6 +43,12 @@ def path(tmp_path: Path) -> Path:
         fork.fork("c")
         agent.session("o", metadata={"title": "Other"}).run("6")
     return path
+
+
+@pytest.fixture
+def path(whole: Path, tmp_path: Path) -> Path:
+    """A copy of that file, to be damaged."""
+    return Path(shutil.copy(whole, tmp_path))
 
 
 def edit(path: Path, *statements: str) -> None:
@@ -245,11 +252,8 @@ def every_call(store: SQLiteStore) -> list[Callable[[], object]]:
 
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_damage_is_an_error_of_ours(path: Path, data: st.DataObject):
+def test_any_damage_is_an_error_of_ours(path: Path, whole: Path, data: st.DataObject):
     """Whichever bytes of a file are damaged, whatever fails says so in an error of this library."""
-    whole = path.with_suffix(".whole")
-    if not whole.exists():
-        path.rename(whole)
     content = bytearray(whole.read_bytes())
     place = data.draw(st.integers(0, len(content) - 65), label="place")
     damage = data.draw(st.binary(min_size=1, max_size=64), label="damage")

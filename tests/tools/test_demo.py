@@ -135,4 +135,4 @@ def test_a_file_that_cannot_be_opened_is_one_line(tmp_path: Path):
 
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"Error: cannot open {path}; does its folder exist?")
+    assert line.startswith(f"Error: cannot open {path}: its folder does not exist; make it first")
