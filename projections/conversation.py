@@ -42,7 +42,7 @@ from agent.eventstore.events import (
     TurnStarted,
 )
 from agent.eventstore.messages import Message
-from agent.eventstore.rawjson import EMPTY_OBJECT
+from agent.eventstore.rawjson import EMPTY_OBJECT, is_object
 from agent.eventstore.values import ToolDefinition
 from agent.projections.snapshot import Snapshot
 from agent.projections.turn import Turn, begin, evolve_model, evolve_tool
@@ -176,7 +176,7 @@ def _evolve_session(state: Conversation, event: SessionEvent, fact: Recorded) ->
                 state,
                 session_id=event.session_id,
                 system=event.system,
-                metadata=event.metadata,
+                metadata=_metadata(event.metadata, fact),
             )
         case SessionForked():
             return replace(state, session_id=event.session_id)
@@ -185,11 +185,17 @@ def _evolve_session(state: Conversation, event: SessionEvent, fact: Recorded) ->
         case ToolsDeclared():
             return replace(state, tools=Tools(event.tools, event.digest))
         case MetadataChanged():
-            return replace(state, metadata=event.metadata)
+            return replace(state, metadata=_metadata(event.metadata, fact))
         case SessionDeleted() | PayloadErased():
             return state
         case _:
             assert_never(event)
+
+
+def _metadata(raw: msgspec.Raw, fact: Recorded) -> msgspec.Raw:
+    if not is_object(raw):
+        _corrupt(fact, "metadata is no object")
+    return raw
 
 
 def _evolve_history(state: Conversation, event: HistoryEvent, fact: Recorded) -> Conversation:
