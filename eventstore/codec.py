@@ -34,7 +34,7 @@ class Codec:
 
     def encode(self, event: Event) -> bytes:
         """Encode an event. Raises :class:`InvalidEvent` for what could not be read back."""
-        _check(event, of=event.type, path="$")
+        self.check(event)
         try:
             payload = self._encoder.encode(event)
             self._decoders[event.type].decode(payload)
@@ -45,6 +45,10 @@ class Codec:
             reason, _, path = str(error).partition(" - at ")
             raise InvalidEvent(reason, event=event.type, path=path.strip("`") or "$") from None
         return payload
+
+    def check(self, event: Event) -> None:
+        """Refuse what msgspec would store as something else. Raises :class:`InvalidEvent`."""
+        _check(event, of=event.type, path="$")
 
     def decode(self, type: str, schema: int, payload: bytes) -> Event:  # noqa: A002 - the field's name
         """Decode stored bytes.

@@ -26,11 +26,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.eventstore import core
+from agent.eventstore.codec import CODEC
 from agent.eventstore.errors import (
     AttachmentMissing,
     ConflictError,
     CorruptLog,
     InvalidAppend,
+    InvalidEvent,
     InvalidExport,
     UnknownEvent,
 )
@@ -212,7 +214,7 @@ def _envelope(data: Mapping[str, Any]) -> _Envelope:
         )
     try:
         envelope = msgspec.convert(data, _Envelope)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidExport(str(error)) from error
     if not envelope.events:
         raise InvalidExport("it holds no events")
@@ -267,7 +269,10 @@ def _check_payload(fact: Recorded) -> None:
     if {fact.payload is None, fact.salt is None} != {erased}:
         raise InvalidExport("needs either salt and payload or a digest", version=fact.version)
     if not erased:
-        _ = fact.event
+        try:
+            CODEC.check(fact.event)
+        except InvalidEvent as error:
+            raise InvalidExport(error.reason, version=fact.version) from error
 
 
 def _attachments(envelope: _Envelope) -> dict[str, bytes]:
