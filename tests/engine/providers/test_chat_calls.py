@@ -91,7 +91,7 @@ TWO = [("a", "f", '{"x":1}'), ("b", "g", "{}")]
 def test_fragments(deltas: list[Any], calls: list[tuple[str, str, str]]) -> None:
     """Calls are told apart by index, by id where there is one, or by their order."""
     chunks = [chunk({"tool_calls": delta}) for delta in deltas]
-    read = streamed(sse(*chunks, chunk(finish="tool_calls")) + DONE)
+    read = streamed(sse(*chunks, chunk(finish="tool_calls" if calls else "stop")) + DONE)
     assert read.calls == calls
 
 
