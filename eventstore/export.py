@@ -176,9 +176,17 @@ def _entry(fact: Recorded) -> _Entry:
         fact.codec,
         fact.hash.hex(),
         fact.salt.hex() if fact.salt is not None else None,
-        fact.payload.decode() if fact.payload is not None else None,
+        _payload(fact),
         fact.erased_digest.hex() if fact.erased_digest is not None else None,
     )
+
+
+def _payload(fact: Recorded) -> str | None:
+    try:
+        return fact.payload.decode() if fact.payload is not None else None
+    except UnicodeDecodeError as error:
+        reason = f"the payload is no text: {error}"
+        raise CorruptLog(reason, stream=fact.stream, version=fact.version) from error
 
 
 def parse_export(data: Mapping[str, Any]) -> Export:

@@ -38,11 +38,6 @@ def from_raw(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - JSON of any shape
     return msgspec.json.decode(raw)
 
 
-def is_object(raw: msgspec.Raw) -> bool:
-    """Whether raw JSON is an object."""
-    return bytes(raw).lstrip().startswith(b"{")
-
-
 def check_json(value: object, *, of: str, path: str) -> None:
     """Refuse what JSON cannot hold without loss."""
     match value:

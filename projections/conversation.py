@@ -8,7 +8,7 @@ epoch the visible messages only grow at their end, so whatever was derived from 
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, NoReturn, assert_never
+from typing import TYPE_CHECKING, NoReturn, assert_never, cast
 
 import msgspec
 
@@ -42,7 +42,7 @@ from agent.eventstore.events import (
     TurnStarted,
 )
 from agent.eventstore.messages import Message
-from agent.eventstore.rawjson import EMPTY_OBJECT, is_object
+from agent.eventstore.rawjson import EMPTY_OBJECT, from_raw
 from agent.eventstore.values import ToolDefinition
 from agent.projections.snapshot import Snapshot
 from agent.projections.turn import Turn, begin, evolve_model, evolve_tool
@@ -161,6 +161,17 @@ def evolve(state: Conversation, fact: Recorded) -> Conversation:
     return _marked(state, fact.version)
 
 
+def metadata_of(event: SessionStarted | MetadataChanged, fact: Recorded) -> dict[str, object]:
+    """The metadata that an event sets. Raises :class:`CorruptLog` if it is no JSON object."""
+    try:
+        metadata: object = from_raw(event.metadata)
+    except (msgspec.DecodeError, RecursionError) as error:
+        _corrupt(fact, f"metadata does not decode: {error}")
+    if not isinstance(metadata, dict):
+        _corrupt(fact, "metadata is no object")
+    return cast("dict[str, object]", metadata)
+
+
 def _marked(state: Conversation, version: int) -> Conversation:
     marks = state.marks
     if state.turn is None:
@@ -172,11 +183,12 @@ def _marked(state: Conversation, version: int) -> Conversation:
 def _evolve_session(state: Conversation, event: SessionEvent, fact: Recorded) -> Conversation:
     match event:
         case SessionStarted():
+            _ = metadata_of(event, fact)
             return replace(
                 state,
                 session_id=event.session_id,
                 system=event.system,
-                metadata=_metadata(event.metadata, fact),
+                metadata=event.metadata,
             )
         case SessionForked():
             return replace(state, session_id=event.session_id)
@@ -185,17 +197,12 @@ def _evolve_session(state: Conversation, event: SessionEvent, fact: Recorded) ->
         case ToolsDeclared():
             return replace(state, tools=Tools(event.tools, event.digest))
         case MetadataChanged():
-            return replace(state, metadata=_metadata(event.metadata, fact))
+            _ = metadata_of(event, fact)
+            return replace(state, metadata=event.metadata)
         case SessionDeleted() | PayloadErased():
             return state
         case _:
             assert_never(event)
-
-
-def _metadata(raw: msgspec.Raw, fact: Recorded) -> msgspec.Raw:
-    if not is_object(raw):
-        _corrupt(fact, "metadata is no object")
-    return raw
 
 
 def _evolve_history(state: Conversation, event: HistoryEvent, fact: Recorded) -> Conversation:

@@ -150,7 +150,7 @@ class SQLiteLog:
             with self._reader.exclusive() as db, translated(self.path):
                 rows = db.execute(query, (after, _PAGE)).fetchall()
             for name, *row in rows:
-                yield _recorded(name.decode(), row)
+                yield _recorded(_text(name), row)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][2]
@@ -168,7 +168,7 @@ class SQLiteLog:
         with self._reader.exclusive() as db, translated(self.path):
             rows = db.execute(query).fetchall()
         for name, version, digest, created, updated in rows:
-            yield StreamInfo(name.decode(), Head(version, digest), created, updated)
+            yield StreamInfo(_text(name), Head(version, digest), created, updated)
 
     def delete(self, stream: str, prepared: Prepared) -> bool:
         def job(db: sqlite3.Connection) -> bool:
@@ -244,11 +244,16 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _text(value: bytes) -> str:
+    """Text of a row. In a damaged one it may be no text: what is replaced matches no hash."""
+    return value.decode(errors="replace")
+
+
 def _recorded(stream: str, row: Sequence[Any]) -> Recorded:
     """A row of ``_COLUMNS`` as an event."""
     version, position, hash_, type_, schema, recorded_at, codec, salt, payload, digest = row
     return Recorded(
-        type_.decode(),
+        _text(type_),
         schema,
         recorded_at,
         codec,
@@ -283,7 +288,7 @@ def _lineage(db: sqlite3.Connection, stream: str) -> list[tuple[_Owner, int]]:
         ") SELECT id, name, inherited FROM line",
         (stream,),
     )
-    return [(_Owner(id_, name.decode()), inherited) for id_, name, inherited in rows]
+    return [(_Owner(id_, _text(name)), inherited) for id_, name, inherited in rows]
 
 
 def _owner_at(db: sqlite3.Connection, stream: str, version: int) -> tuple[int, bytes]:
