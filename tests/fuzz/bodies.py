@@ -136,15 +136,18 @@ class Bodies(Target):
         return type(outcome.end).__name__
 
     def _check_cut(self, body: bytes, end: Answer | ProviderError) -> None:
-        """A beginning that passes for an answer says what the whole says."""
+        """A beginning that passes for an answer says what the whole says.
+
+        Servers that send an error after the finish reason are not caught here: others end there.
+        """
         if not isinstance(end, Answer):
             return
         for seed in self.seeds:
             if seed.startswith(body) and seed != body:
                 whole = read(self._parser(), [seed]).end
-                assert isinstance(whole, Answer)
-                assert end.message == whole.message
-                assert end.raw_finish_reason == whole.raw_finish_reason
+                if isinstance(whole, Answer):
+                    assert end.message == whole.message
+                    assert end.raw_finish_reason == whole.raw_finish_reason
 
 
 def events_of(body: bytes) -> Iterator[tuple[str, str]]:

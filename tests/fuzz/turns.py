@@ -1,13 +1,15 @@
 """The target that is the whole engine: a real server answers a turn with a mutated body."""
 
+import asyncio
 import json
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from functools import cached_property
 from random import Random
 
 from agent import Agent, Session
-from agent.engine.stream import Done
+from agent.engine.stream import Done, Response
 from agent.errors import AgentError
 from agent.eventstore.core import verified
 from agent.stores import MemoryStore
@@ -68,7 +70,7 @@ class Turns(Target):
         self._server.unscript()
         self._server.requests.clear()
         self._server.script([_reply(body)])
-        outcome = self._turn(session, streamed=zlib.crc32(body) % 2 == 0)
+        outcome = self._turn(session, body)
         assert len(self._server.requests) >= 1
         self._check_log(session)
         self._server.unscript()
@@ -81,14 +83,10 @@ class Turns(Target):
         self._agent.store.delete(session.session_id)  # pyright: ignore[reportOptionalMemberAccess] - it has one
         return outcome
 
-    def _turn(self, session: Session, *, streamed: bool) -> str:
+    def _turn(self, session: Session, body: bytes) -> str:
+        way = _WAYS[zlib.crc32(body) % len(_WAYS)]
         try:
-            if streamed:
-                last = list(session.stream("Hi"))[-1]
-                assert isinstance(last, Done)
-                response = last.response
-            else:
-                response = session.run("Hi")
+            response = way(session)
         except AgentError as error:
             assert session.messages == []
             return type(error).__name__
@@ -105,6 +103,25 @@ class Turns(Target):
         answers = types["model.responded"] + types["model.failed"]
         assert types["model.requested"] == answers
         assert types["tool.called"] <= types["tool.returned"]
+
+
+def _streamed(session: Session) -> Response[None]:
+    *_, last = session.stream("Hi")
+    assert isinstance(last, Done)
+    return last.response
+
+
+async def _streamed_async(session: Session) -> Response[None]:
+    stream = await session.stream_async("Hi")
+    return await stream.finish()
+
+
+_WAYS: tuple[Callable[[Session], Response[None]], ...] = (
+    *(lambda session: session.run("Hi"), _streamed) * 3,
+    lambda session: asyncio.run(session.run_async("Hi")),
+    lambda session: asyncio.run(_streamed_async(session)),
+)
+"""Run or streamed; a quarter on an event loop, which takes longer."""
 
 
 def _reply(body: bytes) -> RawBody:
