@@ -4,6 +4,6 @@ A case is made from three things: the seed of the run, the name of its target, i
 printed number repeats a whole run, and a case does not depend on those before it. A target gives
 back the class of the outcome; whatever else it raises is a finding, which is shrunk and saved.
 
-Hypothesis, which the other tests use, makes a hundred of these cases a second where this makes
-thousands, and it knows nothing of a corpus; coverage-guided fuzzers need a compiler.
+Hypothesis, which the other tests use, makes a fifth as many cases a second and would have to be
+taught the same mutations; fuzzers that are guided by coverage need a compiler.
 """

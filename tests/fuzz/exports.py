@@ -46,10 +46,14 @@ AGENT = Agent(Parrot(), "m", sources=fixed_sources())
 
 @cache
 def sessions() -> tuple[Session, ...]:
-    """Sessions in which everything has happened that can."""
+    """Sessions in which everything has happened that can, the same in each process.
+
+    No two tools run at once: their results would be recorded in any order.
+    """
     agent = agent_of(
         "Hello",
-        [Call("add", {"a": 1, "b": 2}), Call("fail", {}), Call("nobody", {})],
+        [Call("add", {"a": 1, "b": 2}), Call("nobody", {})],
+        Call("fail", {}),
         "Three",
         "Zoë\u2028\U0001f375",
         "forked",
@@ -58,7 +62,6 @@ def sessions() -> tuple[Session, ...]:
     session = agent.session("root", system="Be brief.", metadata={"title": "tea", "n": 1.5})
     session.run("Hi")
     session.run([TextPart("Add"), ImagePart.from_bytes(PICTURE)])
-    session.stream("Tell").close()
     stream = session.stream("Tell me")
     next(stream)
     stream.close()
@@ -89,9 +92,9 @@ def check_session(session: Session) -> None:
     """A session that was let in shows itself without an error."""
     assert all(isinstance(message.text, str) for message in session.messages)
     assert isinstance(session.metadata, dict)
-    assert session.system is None or session.system.encode() is not None
+    assert isinstance(session.system, str | None)
+    assert isinstance(session.parent, str | None)
     assert session.usage is not None
-    assert session.parent is None or session.parent.encode() is not None
 
 
 def check_again(session: Session) -> dict[str, Any]:

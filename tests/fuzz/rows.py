@@ -111,9 +111,9 @@ class Rows(Target):
                     given,
                 )
             except (ValueError, RecursionError, LookupError, TypeError):
-                continue
+                continue  # no row at all
             except (sqlite3.Error, OverflowError):
-                continue
+                continue  # none that the tables take
         self._db.execute("COMMIT")
 
 

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from random import Random
@@ -8,6 +10,17 @@ from tests.fuzz import command, runner
 from tests.fuzz.corpus import STREAMS
 from tests.fuzz.mutators import change, mutate
 from tests.fuzz.runner import Target, TooSlow, case, run, save, shrink
+from tests.fuzz.targets import NAMES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MAKING = """
+import zlib
+from tests.fuzz.runner import case
+from tests.fuzz.targets import NAMES, target
+for name in NAMES:
+    print(name, *(zlib.crc32(case(target(name), 1, number)) for number in range(20)))
+"""
 
 
 class Planted(Target):
@@ -44,6 +57,18 @@ def test_a_case_is_its_seed_target_and_number() -> None:
     again = [case(Planted(), 7, number) for number in (5, 3, 5)]
     assert again[0] == again[2]
     assert len({*again, case(Planted(), 8, 5), case(Raising(), 7, 5)}) == 3
+
+
+def test_a_case_is_the_same_in_every_process() -> None:
+    """What the targets begin with does not depend on time, chance or threads."""
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", MAKING], check=True, capture_output=True, text=True, cwd=ROOT
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(printed) == 1
+    assert [line.split()[0] for line in printed.pop().splitlines()] == list(NAMES)
 
 
 def test_findings_are_counted_and_shrunk() -> None:
