@@ -291,8 +291,12 @@ def test_lone_surrogate_in_the_envelope_is_refused(field: str):
     refusal({**exported(), field: LONE})
 
 
-@pytest.mark.parametrize("raw", [b'{"n":1e999}', b'{"n":' + b"9" * 5000 + b"}"])
-def test_number_that_cannot_be_read_is_refused(raw: bytes):
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"n":1e999}', b'{"n":' + b"9" * 5000 + b"}", b'{"n":' * 101 + b"1" + b"}" * 101],
+    ids=["huge", "long", "deep"],
+)
+def test_raw_json_that_cannot_be_read_is_refused(raw: bytes):
     """Raw JSON that an append would refuse is refused in an import, at its version."""
     fact = Prepared("metadata.changed", 1, 0, 1, bytes(16), b'{"metadata":' + raw + b"}")
 
