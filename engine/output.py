@@ -74,7 +74,7 @@ def _unwrapped(text: str) -> bytes:
         return bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw])[_WRAPPED])
     except (msgspec.ValidationError, KeyError) as error:
         raise OutputRejection((f"the answer is no object with {_WRAPPED!r}",)) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise OutputRejection((f"invalid JSON: {error}",)) from error
 
 

@@ -23,8 +23,8 @@ from agent.eventstore.export import (
     parse_export,
     session_id_of,
 )
-from agent.eventstore.values import metadata_dict
 from agent.projections import session as projection
+from agent.projections.conversation import metadata_of
 from agent.projections.fold import replay
 from agent.projections.session import SessionState
 
@@ -203,8 +203,8 @@ def _metadata_of(identity: Sequence[Recorded]) -> dict[str, object]:
     metadata: dict[str, object] = {}
     for fact in identity:
         match fact.event:
-            case SessionStarted(metadata=raw) | MetadataChanged(metadata=raw):
-                metadata = metadata_dict(raw)
+            case SessionStarted() | MetadataChanged() as event:
+                metadata = metadata_of(event, fact)
             case _:
                 pass
     return metadata

@@ -13,7 +13,7 @@ import msgspec
 
 from agent.eventstore.errors import InvalidEvent, UnknownEvent
 from agent.eventstore.events import EVENTS, Event
-from agent.eventstore.rawjson import check_raw, check_scalar
+from agent.eventstore.rawjson import DEEPEST, check_raw, check_scalar
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes the decoded payload of one schema version and returns that of the next."""
@@ -39,12 +39,18 @@ class Codec:
             payload = self._encoder.encode(event)
             msgspec.json.decode(payload)
             if self._decoders[event.type].decode(payload) == event:
+                if payload.count(b"[") + payload.count(b"{") > DEEPEST:
+                    self.check(event)
                 return payload
             reason, path = "it would not be read back as it is", ""
         except (UnicodeError, TypeError, RecursionError, msgspec.DecodeError) as error:
             reason, _, path = str(error).partition(" - at ")
-        _check(event, of=event.type, path="$")
+        self.check(event)
         raise InvalidEvent(reason, event=event.type, path=path.strip("`") or "$")
+
+    def check(self, event: Event) -> None:
+        """Refuse what msgspec would store as something else. Raises :class:`InvalidEvent`."""
+        _check(event, of=event.type, path="$")
 
     def decode(self, type: str, schema: int, payload: bytes) -> Event:  # noqa: A002 - the field's name
         """Decode stored bytes.

@@ -26,11 +26,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 
 from agent.eventstore import core
+from agent.eventstore.codec import CODEC
 from agent.eventstore.errors import (
     AttachmentMissing,
     ConflictError,
     CorruptLog,
     InvalidAppend,
+    InvalidEvent,
     InvalidExport,
     UnknownEvent,
 )
@@ -289,7 +291,10 @@ def _check_payload(fact: Recorded) -> None:
     if {fact.payload is None, fact.salt is None} != {erased}:
         raise InvalidExport("needs either salt and payload or a digest", version=fact.version)
     if not erased:
-        _ = fact.event
+        try:
+            CODEC.check(fact.event)
+        except InvalidEvent as error:
+            raise InvalidExport(error.reason, version=fact.version) from error
 
 
 def _attachments(envelope: _Envelope) -> dict[str, bytes]:

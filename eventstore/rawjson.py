@@ -7,6 +7,7 @@ change a fact silently, so values are walked before they are encoded.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any, cast
 
@@ -19,6 +20,9 @@ EMPTY_OBJECT = msgspec.Raw(b"{}")
 
 _SCALARS = (bool, int, float, str)
 _encoder = msgspec.json.Encoder()
+
+DEEPEST = 100
+"""What is decoded near the end of the stack must be readable there, as where it was stored."""
 
 
 def to_raw(value: object, *, of: str) -> msgspec.Raw:
@@ -85,8 +89,19 @@ def check_number(number: float, *, of: str, path: str) -> None:
 
 
 def check_raw(raw: msgspec.Raw, *, of: str, path: str) -> None:
-    """Refuse raw text that is not one JSON value."""
+    """Refuse raw text that is not one JSON value, or nested so deep that reading it may fail."""
     try:
-        msgspec.json.decode(raw)
+        level: list[object] = [msgspec.json.decode(raw)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEvent(f"invalid raw JSON: {error}", event=of, path=path) from None
+    for _ in range(DEEPEST):
+        level = [item for value in level for item in _items(value)]
+    if level:
+        reason = f"nested deeper than {DEEPEST} levels"
+        raise InvalidEvent(reason, event=of, path=path)
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return cast("dict[str, object]", value).values()
+    return cast("list[object]", value) if isinstance(value, list) else ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any, NoReturn, assert_never, get_args
+from typing import Any, NoReturn, assert_never, cast, get_args
 
 import msgspec
 
@@ -34,7 +34,7 @@ from agent.eventstore.events import (
     TurnStarted,
 )
 from agent.eventstore.messages import Message
-from agent.eventstore.rawjson import EMPTY_OBJECT
+from agent.eventstore.rawjson import EMPTY_OBJECT, from_raw
 from agent.eventstore.record import Recorded
 from agent.eventstore.values import ToolDefinition
 from agent.projections.snapshot import Snapshot
@@ -121,6 +121,17 @@ def evolve(state: Conversation, fact: Recorded) -> Conversation:
     return FOLDS[type(event)](state, event, fact)
 
 
+def metadata_of(event: SessionStarted | MetadataChanged, fact: Recorded) -> dict[str, object]:
+    """The metadata that an event sets. Raises :class:`CorruptLog` if it is no JSON object."""
+    try:
+        metadata: object = from_raw(event.metadata)
+    except (msgspec.DecodeError, RecursionError) as error:
+        _corrupt(fact, f"metadata does not decode: {error}")
+    if not isinstance(metadata, dict):
+        _corrupt(fact, "metadata is no object")
+    return cast("dict[str, object]", metadata)
+
+
 def _marked(state: Conversation, version: int) -> Conversation:
     """The state at ``version``, which shows what one can come back to unless a turn is open."""
     if state.turn is not None:
@@ -142,6 +153,7 @@ def _evolve_tool(state: Conversation, event: ToolEvent, fact: Recorded) -> Conve
 def _evolve_session(state: Conversation, event: SessionEvent, fact: Recorded) -> Conversation:
     match event:
         case SessionStarted():
+            _ = metadata_of(event, fact)
             return replace(
                 state,
                 session_id=event.session_id,
@@ -155,6 +167,7 @@ def _evolve_session(state: Conversation, event: SessionEvent, fact: Recorded) ->
         case ToolsDeclared():
             return replace(state, tools=Tools(event.tools, event.digest))
         case MetadataChanged():
+            _ = metadata_of(event, fact)
             return replace(state, metadata=event.metadata)
         case SessionDeleted() | PayloadErased():
             return state

@@ -65,31 +65,37 @@ class CollectedCalls:
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+        self._by_id: dict[str, list[_Call]] = {}
 
     def add(self, fragments: Sequence[Object]) -> None:
         """Take the fragments of one delta, or the calls of a whole answer."""
-        taken: list[_Call] = []
+        taken: set[_Call] = set()
         for item in fragments:
             fragment = _fragment(item)
-            call = self._known(fragment, taken)
-            if call is None:
-                index = len(self._calls) if fragment.index is None else fragment.index
-                call = _Call(index)
-                self._calls.append(call)
+            call = self._known(fragment, taken) or self._begin(fragment)
+            if fragment.id and not call.id:
+                self._by_id.setdefault(fragment.id, []).append(call)
             call.add(fragment)
-            taken.append(call)
+            taken.add(call)
 
-    def _known(self, fragment: _Fragment, taken: Sequence[_Call]) -> _Call | None:
+    def _begin(self, fragment: _Fragment) -> _Call:
+        call = _Call(len(self._calls) if fragment.index is None else fragment.index)
+        self._calls.append(call)
+        self._by_index[call.index] = call
+        return call
+
+    def _known(self, fragment: _Fragment, taken: set[_Call]) -> _Call | None:
         """The call that a fragment belongs to; without indexes, one delta has one of each call."""
+        last = self._calls[-1] if self._calls and self._calls[-1] not in taken else None
         if fragment.index is not None:
-            candidates = [call for call in self._calls if call.index == fragment.index]
+            found = self._by_index.get(fragment.index)
         elif fragment.id:
-            candidates = [c for c in self._calls if c.id == fragment.id and c not in taken]
-            candidates = candidates or [c for c in self._calls[-1:] if not c.id and c not in taken]
+            same = [call for call in self._by_id.get(fragment.id, ()) if call not in taken]
+            found = same[-1] if same else None if last is None or last.id else last
         else:
-            candidates = [call for call in self._calls[-1:] if call not in taken]
-        last = candidates[-1] if candidates else None
-        return last if last is not None and fragment.continues(last) else None
+            found = last
+        return found if found is not None and fragment.continues(found) else None
 
     def parts(self) -> list[ToolCallPart]:
         """The calls, without those of which nothing came."""

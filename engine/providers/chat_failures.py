@@ -118,7 +118,7 @@ def _class(status: int, code: str | None, kind: str | None) -> type[ProviderErro
 
 def _status_of(code: str | None, kind: str | None) -> int:
     """The status that these words would have come with; 500 for words that say nothing."""
-    if code and code.isdecimal() and 400 <= int(code) < 600:
+    if code and re.fullmatch("[45][0-9][0-9]", code):
         return int(code)
     words = f"{code} {kind}".lower()
     return next((status for word, status in _STATUS_OF_WORD.items() if word in words), 500)

@@ -36,10 +36,12 @@ _FINISH: dict[str, FinishReason] = {
 }
 _BROKEN_OFF = {"error", "insufficient_system_resource"}
 _END = "[DONE]"
-_LONE_SURROGATE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
-    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
 )
+"""An escape of a JSON string; group 1 is half a character on its own."""
 
 
 class _Collected:
@@ -113,7 +115,10 @@ class _Collected:
         parts: list[Part] = [ReasoningPart(reasoning)] if reasoning else []
         parts += [TextPart(text)] if text else []
         parts += [RefusalPart(refusal)] if refusal else []
-        finish = _FINISH.get((self.finish_reason or "").lower(), "other")
+        raw = (self.finish_reason or "").lower()
+        finish = _FINISH.get(raw, "other")
+        if raw == "tool_calls" and not (parts or calls):
+            raise malformed(self.provider, "it ends in tool calls, but none came")
         return Answer(
             Message("assistant", (*parts, *calls)),
             "tool_calls" if calls else "refusal" if refusal else finish,
@@ -163,7 +168,8 @@ class StreamParser:
         if self._empty and (start := chunk.lstrip()):
             self._empty = False
             # No line of an event stream begins so, but every object does.
-            self._whole = WholeParser(self._provider) if start.startswith(b"{") else None
+            if start.startswith(b"{"):
+                self._whole, chunk = WholeParser(self._provider), start
         if self._whole is not None:
             yield from self._whole.feed(chunk)
             return
@@ -223,7 +229,7 @@ def _json(body: bytes | str) -> Any:
     except msgspec.DecodeError:
         # A server that cuts text between UTF-16 units sends halves of characters.
         raw = body.encode() if isinstance(body, str) else body
-        mended = _LONE_SURROGATE.sub(rb"\\ufffd", raw)
+        mended = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], raw)
         if mended == raw:
             raise
         return msgspec.json.decode(mended)
@@ -239,10 +245,14 @@ def _first(choices: object) -> Object | None:
 
 def _parts(content: object, kind: str) -> str:
     """What a list of parts holds under the name of its kind, nested lists included."""
-    if not isinstance(content, list):
-        return as_string(content)
-    found = ((part.get("type"), part.get(kind)) for part in as_objects(cast("Any", content)))
-    return "".join(_parts(value, "text") for type_, value in found if type_ in (kind, None))
+    said: list[str] = []
+    waiting = [(content, kind)]
+    while waiting:
+        value, kind = waiting.pop()
+        parts = reversed(as_objects(value))
+        waiting += [(p.get(kind), "text") for p in parts if p.get("type") in (kind, None)]
+        said.append(as_string(value))
+    return "".join(said)
 
 
 def _reasoning(said: Object) -> str:

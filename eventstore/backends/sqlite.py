@@ -170,7 +170,7 @@ class SQLiteLog:
             with self._reader.exclusive() as db, translated(self._file):
                 rows = db.execute(query, (after, _PAGE)).fetchall()
             for name, *row in rows:
-                yield _recorded(name.decode(errors="replace"), row)
+                yield _recorded(_text(name), row)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][2]
@@ -184,7 +184,7 @@ class SQLiteLog:
                 rows = _listed_one_by_one(db)
         for name, version, digest, created, updated in rows:
             head = Head(version, digest) if version else None
-            yield StreamInfo(name.decode(errors="replace"), head, created or 0, updated or 0)
+            yield StreamInfo(_text(name), head, created or 0, updated or 0)
 
     def delete(self, stream: str, prepared: Prepared) -> bool:
         def job(db: sqlite3.Connection) -> bool:
@@ -262,11 +262,16 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _text(value: bytes) -> str:
+    """Text of a row. In a damaged one it may be no text: what is replaced matches no hash."""
+    return value.decode(errors="replace")
+
+
 def _recorded(stream: str, row: Sequence[Any]) -> Recorded:
     """A row of ``_COLUMNS`` as an event."""
     version, position, hash_, type_, schema, recorded_at, codec, salt, payload, digest = row
     return Recorded(
-        type_.decode(errors="replace"),
+        _text(type_),
         schema,
         recorded_at,
         codec,
@@ -320,7 +325,7 @@ def _lineage(db: sqlite3.Connection, stream: str) -> list[tuple[_Owner, int]]:
         ") SELECT id, name, inherited FROM line",
         (stream,),
     )
-    lineage = [(_Owner(id_, name.decode()), inherited) for id_, name, inherited in rows]
+    lineage = [(_Owner(id_, _text(name)), inherited) for id_, name, inherited in rows]
     # UNION stops where a circle closes. A foreign key alone would not notice one.
     if lineage and lineage[-1][1]:
         raise CorruptLog("its parents lead to no root", stream=stream, version=1)

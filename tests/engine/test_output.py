@@ -122,9 +122,11 @@ def test_answers_that_do_not_fit(shape: Any, text: str, errors: tuple[str, ...] 
 
 
 @pytest.mark.parametrize("shape", [Tea, int])
-@pytest.mark.parametrize("text", ["", "Sure! {}", '{"name":', "```json\n{}\n```"])
+@pytest.mark.parametrize(
+    "text", ["", "Sure! {}", '{"name":', "```json\n{}\n```", '{"result":' + "[" * 5000]
+)
 def test_answers_that_are_no_json(shape: Any, text: str):
-    """Text that is no JSON is rejected."""
+    """Text that is no JSON, or is nested beyond all measure, is rejected."""
     with pytest.raises(OutputRejection, match=r"(?i)invalid JSON|is no object"):
         Output(shape).parse(text)
 

@@ -9,7 +9,8 @@ import pytest
 from agent import Message, Session
 from agent.engine.errors import InvalidSessionId, ServerFailed
 from agent.engine.scripted import Scripted
-from agent.eventstore.errors import ConflictError, InvalidExport
+from agent.eventstore.errors import ConflictError, CorruptLog, InvalidExport
+from agent.eventstore.record import Prepared
 from agent.stores import LogStore, MemoryStore, SessionInfo, SessionStore, SQLiteStore
 from tests.engine.given import agent_of, fixed_sources, kinds, shown
 
@@ -303,3 +304,20 @@ def test_odd_keys(store: SessionStore, key: str):
 
     assert store.list_sessions() == [key]
     assert shown(opened(store, key=key)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [(b"[]", "metadata is no object"), (b'{"n":1e999}', "metadata does not decode")],
+)
+def test_a_listing_says_which_session_is_damaged(log_store: LogStore, metadata: bytes, reason: str):
+    """Metadata that is no object, which only another program can have written, is named."""
+    payload = b'{"type":"session.started","session_id":"s","metadata":%b,"library":"0"}' % metadata
+    fact = Prepared("session.started", 1, 0, 1, bytes(16), payload)
+    log_store.log.append("s", [fact], expected=None)
+
+    (info,) = log_store.sessions()
+
+    assert isinstance(info.error, CorruptLog)
+    assert (info.error.stream, info.error.version) == ("s", 1)
+    assert reason in str(info.error)

@@ -92,7 +92,7 @@ class SlowlyOpened(EventLogConformance):
 
 def test_threads_share_a_log_that_opens_slowly():
     """A log is opened once, also when threads are the first to use it."""
-    SlowlyOpened().test_70_threads_append_to_their_own_streams()
+    SlowlyOpened().test_71_threads_append_to_their_own_streams()
 
 
 def test_failure_is_short():

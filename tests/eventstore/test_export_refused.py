@@ -19,6 +19,7 @@ from agent.eventstore.errors import InvalidExport, UnknownEvent
 from agent.eventstore.export import export_events, parse_export
 from agent.eventstore.record import Prepared, record
 from tests.eventstore.exports import DIGEST, Data, exported, sample, source
+from tests.eventstore.samples import LONE
 
 NESTED = b"[" * 10_000 + b"]" * 10_000
 
@@ -307,6 +308,24 @@ def test_stream_without_start_is_refused():
     facts = record([said("x")], stream="a", after=None)
 
     refusal({**export_events(facts, MemoryLog()), "session_id": ""})
+
+
+@pytest.mark.parametrize("field", ["session_id", "hash", "events", "attachments"])
+def test_lone_surrogate_in_the_envelope_is_refused(field: str):
+    """Text that no UTF-8 can hold is refused wherever it stands, also in place of a list."""
+    refusal({**exported(), field: LONE})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"n":1e999}', b'{"n":' + b"9" * 5000 + b"}", b'{"n":' * 101 + b"1" + b"}" * 101],
+    ids=["huge", "long", "deep"],
+)
+def test_raw_json_that_cannot_be_read_is_refused(raw: bytes):
+    """Raw JSON that an append would refuse is refused in an import, at its version."""
+    fact = Prepared("metadata.changed", 1, 0, 1, bytes(16), b'{"metadata":' + raw + b"}")
+
+    assert refusal(forged(fact)).version == 2
 
 
 def test_deeply_nested_envelope_is_refused():

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from agent.eventstore.errors import CorruptLog
@@ -6,6 +7,7 @@ from agent.eventstore.events import (
     HistoryCleared,
     HistoryCompacted,
     HistoryRewound,
+    MetadataChanged,
     ModelFailed,
     OutputRejected,
     ToolResolved,
@@ -43,6 +45,7 @@ SUMMARY = Message.user("sum")
 @pytest.mark.parametrize(
     ("before", "event", "reason"),
     [
+        ([], MetadataChanged(metadata=msgspec.Raw(b"[]")), "metadata is no object"),
         ([], requested(), "no turn is open"),
         ([], responded("x"), "no turn is open"),
         ([], NO_ANSWER, "no turn is open"),

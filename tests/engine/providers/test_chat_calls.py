@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from agent.engine.providers.chat_calls import CollectedCalls
 from tests.engine.providers.given import DONE, call, chunk, completion, sse, streamed, whole
 
 ONE = [("a", "f", '{"x":1}')]
@@ -91,7 +92,7 @@ TWO = [("a", "f", '{"x":1}'), ("b", "g", "{}")]
 def test_fragments(deltas: list[Any], calls: list[tuple[str, str, str]]) -> None:
     """Calls are told apart by index, by id where there is one, or by their order."""
     chunks = [chunk({"tool_calls": delta}) for delta in deltas]
-    read = streamed(sse(*chunks, chunk(finish="tool_calls")) + DONE)
+    read = streamed(sse(*chunks, chunk(finish="tool_calls" if calls else "stop")) + DONE)
     assert read.calls == calls
 
 
@@ -112,3 +113,36 @@ def test_fragments(deltas: list[Any], calls: list[tuple[str, str, str]]) -> None
 def test_whole_calls(given: Any, calls: list[tuple[str, str, str]]) -> None:
     """Each item is a call, even where ids are missing or repeated."""
     assert whole(completion({"content": None, "tool_calls": given})).calls == calls
+
+
+class Index(int):
+    """An index that counts how often it is compared."""
+
+    compared = 0
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Index.compared += 1
+        return int(self) == other
+
+
+class Id(str):
+    """An id that counts how often it is compared."""
+
+    __slots__ = ()
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Id.compared += 1
+        return str(self) == other
+
+
+def test_many_calls_are_not_searched() -> None:
+    """A call is found by its index or id, however many there are: a model may go on and on."""
+    indexed, named = CollectedCalls(), CollectedCalls()
+    for number in range(1000):
+        indexed.add([call("f", "{}", index=Index(number))])
+        named.add([call("f", "{}", id=Id(number))])
+    assert len(indexed.parts()) == len(named.parts()) == 1000
+    assert Index.compared + Id.compared < 10_000

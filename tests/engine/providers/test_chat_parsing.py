@@ -98,6 +98,15 @@ def test_content_of_every_kind(message: dict[str, Any], text: str) -> None:
     assert [read.answer.message.text for read in both(message)] == [text, text]
 
 
+def test_content_nested_deep() -> None:
+    """However deep the lists of parts are nested, their text is found, in its order."""
+    content: Any = "b"
+    for _ in range(400):
+        content = [{"type": "text", "text": content}]
+    message = {"content": [{"text": "a"}, *content, {"text": "c"}]}
+    assert [read.answer.message.text for read in both(message)] == ["abc", "abc"]
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -339,10 +348,12 @@ def test_a_stream_that_is_no_answer(body: bytes) -> None:
         b'{"choices": {"message": {}}}',
         b'{"object": "list", "data": []}',
         completion({"tool_calls": [call("", "{}", id="a")]}),
+        completion({"content": None}, finish="tool_calls"),
+        completion({"tool_calls": {"name": "f"}}, finish="tool_calls"),
     ],
 )
 def test_a_body_that_is_no_answer(body: bytes) -> None:
-    """A body without choices is malformed, and worth another attempt."""
+    """A body without choices, or without the calls it announces, is worth another attempt."""
     with pytest.raises(MalformedResponse) as caught:
         whole(body)
     assert caught.value.retryable
@@ -362,6 +373,19 @@ def test_a_server_that_does_not_stream() -> None:
     assert read.answer == whole(body).answer
 
 
+@pytest.mark.parametrize("blank", [b"\n", b"\x0b", b" \r\n"])
+def test_blanks_before_a_whole_answer_are_no_part_of_it(blank: bytes) -> None:
+    """Whether they come in a piece of their own or not, the answer or error is the same."""
+    body = completion({"content": "Hello"})
+    assert streamed(blank + body).answer == streamed(blank, body).answer
+    errors: list[str] = []
+    for pieces in ([blank + b'{"cut'], [blank, b'{"cut']):
+        with pytest.raises(MalformedResponse) as caught:
+            streamed(*pieces)
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1]
+
+
 def test_half_characters_do_not_end_a_turn() -> None:
     """A server that cuts text between UTF-16 units loses the character, not the answer."""
     body = (
@@ -369,6 +393,14 @@ def test_half_characters_do_not_end_a_turn() -> None:
         b'data: {"choices":[{"delta":{"content":"\\ude00b \\ud83d\\ude00"}}]}\n\n'
     )
     assert streamed(body + DONE).texts == ["a\ufffd", "\ufffdb 😀"]
+
+
+def test_half_characters_leave_escaped_backslashes_alone() -> None:
+    r"""Only the half is replaced: after an escaped backslash, `ud83d` is plain text."""
+    half, other, backslash = b"\\ud83d", b"\\ude00", b"\\\\"
+    text = b" ".join((backslash + b"ud83d", backslash + half, half + half + other, b"\\n"))
+    body = b'{"choices":[{"message":{"content":"%b"}}]}' % text
+    assert whole(body).answer.message.text == "\\ud83d \\\ufffd \ufffd😀 \n"
 
 
 # Errors inside
@@ -381,6 +413,8 @@ ERRORS: list[tuple[Any, type[ProviderError], bool, str | None]] = [
     ({"message": "m", "code": 429}, RateLimited, True, "429"),
     ({"message": "m", "code": "429"}, RateLimited, True, "429"),
     ({"message": "m", "code": 502}, ServerFailed, True, "502"),
+    ({"message": "m", "code": "4" * 5000}, ServerFailed, True, "4" * 5000),
+    ({"message": "m", "code": "0429"}, ServerFailed, True, "0429"),
     ({"message": "m", "code": 400}, BadRequest, False, "400"),
     ({"message": "m", "code": "insufficient_quota"}, QuotaExceeded, False, "insufficient_quota"),
     (

@@ -10,9 +10,8 @@ import pytest
 from agent.eventstore import core
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.conformance.facts import deleted, forked, places, said, started
-from agent.eventstore.errors import (
-    StoreUnusable,
-)
+from agent.eventstore.errors import CorruptLog, StoreUnusable
+from agent.eventstore.export import export_events
 from agent.eventstore.log import Durability
 from agent.eventstore.record import Head
 from tests.eventstore.backends.access import plain, reader, writer
@@ -205,6 +204,31 @@ def test_events_are_never_changed(log: SQLiteLog, head: Head, path: Path, change
         db.execute(f"UPDATE events SET {change} WHERE version = 2")
 
     assert before == list(log.read_all())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE events SET type = CAST(x'd7' AS TEXT) WHERE version = 2",
+        "UPDATE events SET payload = CAST(x'7bd7' AS TEXT) WHERE version = 2",
+        "UPDATE streams SET name = CAST(x'61d7' AS TEXT)",
+    ],
+)
+def test_text_that_is_none_is_read_as_damage(log: SQLiteLog, head: Head, path: Path, damage: str):
+    """Bytes that are no text do not keep the log from being read: the chain tells what is wrong."""
+    with plain(path) as db:
+        db.execute("DROP TRIGGER events_are_never_changed")
+        db.execute(damage)
+
+    (info,) = log.streams()
+    recorded = list(log.read_all())
+    assert len(recorded) == 3
+    if "events" in damage:
+        with pytest.raises(CorruptLog, match="does not match its hash"):
+            list(core.verified(log.read(info.stream), stream=info.stream))
+    if "payload" in damage:
+        with pytest.raises(CorruptLog, match="version 2: .* is no text"):
+            export_events(recorded, log)
 
 
 def test_events_are_never_removed(log: SQLiteLog, head: Head, path: Path):
