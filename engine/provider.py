@@ -7,7 +7,7 @@ written once for streaming and not, and knows nothing of logs, turns or retries.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -90,6 +90,7 @@ class Answer(msgspec.Struct, frozen=True):
     response_id: str | None = None
 
 
+@runtime_checkable
 class Provider(Protocol):
     """A way to reach models. Implement it to bring your own."""
 

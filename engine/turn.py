@@ -65,6 +65,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 _HARDLY_ANY = 0.001
+_LONGEST_SHOWN = 100
 
 Steps = Generator[Effect, Any, V]
 """A part of a turn: yields effects, is sent their outcomes, returns a value."""
@@ -274,7 +275,8 @@ class _Turn(Generic[T]):
         announce = ToolCallEvent(call.call_id, call.name, call.arguments)
         if found is None:
             known = ", ".join(self._setup.tools.names) or "none"
-            text = f"UnknownTool: there is no tool {call.name!r}; the tools are: {known}"
+            name = call.name[:_LONGEST_SHOWN]
+            text = f"UnknownTool: there is no tool {name!r}; the tools are: {known}"
             self._returned(ToolOutcome(call.call_id, (TextPart(text),), True, 0.0), call.name)  # noqa: FBT003
             return None
         fact = self._journal.record(ToolCalled(call_id=call.call_id, tool=call.name), announce)
@@ -312,7 +314,8 @@ class _Turn(Generic[T]):
         self._rejections += 1
         if self._rejections > limit:
             raise OutputError(
-                f"no answer of {limit + 1} fits the schema: {rejection}",
+                f"no answer of {limit + 1} fits the schema: {rejection}; simplify the schema, or "
+                "raise max_output_retries",
                 text=message.text,
                 errors=rejection.errors,
             )
@@ -385,7 +388,8 @@ class _Turn(Generic[T]):
         """Seconds left of the deadline. Raises :class:`LimitExceeded` past it."""
         if self._deadline is not None and self._setup.sources.monotonic() >= self._deadline:
             limit = self._setup.limits.deadline
-            raise LimitExceeded(f"the turn took longer than {limit} s", limit="deadline")
+            words = f"the turn took longer than {limit} s; raise deadline to allow more"
+            raise LimitExceeded(words, limit="deadline")
         return self._left()
 
     def _left(self) -> float | None:

@@ -41,6 +41,11 @@ class Blob(
     @classmethod
     def of(cls, data: bytes) -> Blob:
         """Name these bytes; they travel with the object until a log has stored them."""
+        if not isinstance(data, bytes | bytearray | memoryview):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise TypeError(
+                f"an attachment is bytes, not {type(data).__name__}; Path(...).read_bytes() gives "
+                "those of a file"
+            )
         blob = cls(hashlib.sha256(data).hexdigest(), len(data))
         vars(blob)["data"] = bytes(data)
         return blob

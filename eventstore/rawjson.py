@@ -75,7 +75,11 @@ def check_text(text: str, *, of: str, path: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidEvent(f"lone surrogate at {error.start}", event=of, path=path) from None
+        reason = (
+            f"lone surrogate at {error.start}, which is no Unicode; "
+            "decode the bytes that it came from with errors='replace'"
+        )
+        raise InvalidEvent(reason, event=of, path=path) from None
 
 
 def check_number(number: float, *, of: str, path: str) -> None:

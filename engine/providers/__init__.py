@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from agent.engine.errors import ConfigurationError, UnknownProvider
-
-if TYPE_CHECKING:
-    from agent.engine.provider import Provider
+from agent.engine.provider import Provider
 
 
 def _openai(base_url: str | None, api_key: str | None, timeout: float) -> Provider:
@@ -25,9 +23,17 @@ def connect(
 ) -> Provider:
     """The provider of a name; one that was made by hand stays as it is.
 
-    Raises :class:`UnknownProvider`.
+    Raises :class:`ConfigurationError`.
     """
+    for name, value in (("base_url", base_url), ("api_key", api_key)):
+        if value is not None and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise ConfigurationError(f"{name}= takes text, not {type(value).__name__}")
     if not isinstance(provider, str):
+        if isinstance(provider, type) or not isinstance(provider, Provider):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise ConfigurationError(
+                f"provider= takes a name ({', '.join(sorted(_KNOWN))}) or a Provider object, "
+                f"not {reprlib.repr(provider)}"
+            )
         if base_url is not None or api_key is not None:
             raise ConfigurationError("base_url and api_key belong to the provider object itself")
         return provider

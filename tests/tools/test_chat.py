@@ -265,7 +265,7 @@ def test_input_that_is_not_utf8_is_refused(openai_env: ChatServer):
     ("options", "words"),
     [
         (("--provider", "nobody"), "unknown provider 'nobody'"),
-        (("--session", " "), "a session id cannot be empty"),
+        (("--session", " "), "this one is empty"),
     ],
 )
 def test_wrong_options_are_wrong_usage(options: tuple[str, ...], words: str):
