@@ -116,11 +116,10 @@ class Tool(Generic[P, R]):
     @cached_property
     def definition(self) -> ToolDefinition:
         """The tool as the model sees it."""
-        from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415 - slow to import
-
+        arguments = self._arguments
         try:
-            schema = self._arguments.model_json_schema(schema_generator=_schema_generator())
-        except PydanticInvalidForJsonSchema as error:
+            schema = arguments.model_json_schema(schema_generator=_schema_generator())
+        except Exception as error:  # pydantic refuses types in many ways
             raise self._unfit(error) from error
         schema.pop("title", None)
         for parameter in schema.get("properties", {}).values():
