@@ -102,7 +102,7 @@ def test_a_tool_that_hangs_gives_up_its_place(run: Callable[..., Any]):
 @pytest.fixture
 def stubborn() -> Iterator[tuple[Tool[..., Any], threading.Event]]:
     """An async tool that does not let itself be cancelled, until the event is set."""
-    over = threading.Event()
+    over, ended = threading.Event(), threading.Event()
 
     @tool(timeout=0.01)
     async def wait() -> None:
@@ -111,9 +111,11 @@ def stubborn() -> Iterator[tuple[Tool[..., Any], threading.Event]]:
                 await asyncio.sleep(0.01)
             except asyncio.CancelledError:
                 continue
+        ended.set()
 
     yield wait, over
     over.set()
+    assert ended.wait(SOON)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -140,16 +142,18 @@ def test_an_async_tool_that_does_not_obey(
 @pytest.mark.parametrize("later", [False, True])
 def test_a_tool_without_a_time_limit(is_async: bool, later: bool):
     """It is waited for until the turn's deadline; the log then shows the call without a result."""
-    clock, release = Clock(), threading.Event()
+    clock, release, ended = Clock(), threading.Event(), threading.Event()
 
     def hang() -> None:
         clock.seconds += 1.0
         release.wait(SOON)
+        ended.set()
 
     async def hang_later() -> None:
-        clock.seconds += 1.0
-        while not release.is_set():
-            await asyncio.sleep(0.01)
+        try:
+            await asyncio.to_thread(hang)
+        finally:
+            release.set()
 
     made = Tool(hang_later if later else hang, name="hang")
     session = agent_of(
@@ -160,6 +164,7 @@ def test_a_tool_without_a_time_limit(is_async: bool, later: bool):
             in_turn(session, is_async)
     finally:
         release.set()
+        assert ended.wait(SOON)
 
     assert (raised.value.limit, raised.value.completed_calls) == ("deadline", ())
     assert kinds(session)[-2:] == ["tool.called", "turn.failed"]
