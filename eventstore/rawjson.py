@@ -76,8 +76,8 @@ def check_text(text: str, *, of: str, path: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         reason = (
-            f"lone surrogate at {error.start}, which is no Unicode; "
-            "decode the bytes that it came from with errors='replace'"
+            f"lone surrogate at {error.start}, as in text decoded from bytes that are not UTF-8; "
+            "replace it first"
         )
         raise InvalidEvent(reason, event=of, path=path) from None
 

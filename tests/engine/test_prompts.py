@@ -102,7 +102,10 @@ def test_prompts(prompt: Any, expected: Message):
 @pytest.mark.parametrize(
     ("prompt", "words"),
     [
-        ("a\ud800", r"turn.started: \$.input.parts\[0\].text: lone surrogate at 1, .* errors="),
+        (
+            "a\ud800",
+            r"turn.started: \$.input.parts\[0\].text: lone surrogate at 1, .* replace it first",
+        ),
         ([TextPart("\udfff")], "lone surrogate at 0"),
         ([TextPart(3)], "Expected `str`, got `int`"),  # pyright: ignore[reportArgumentType]
         ([ImagePart("x.png")], r"\$.input.parts\[0\].source: Expected `object`, got `str`"),  # pyright: ignore[reportArgumentType]

@@ -69,6 +69,23 @@ def test_async_functions():
     assert run.execute() == asyncio.run(run.execute_async()) == (TextPart("8"),)
 
 
+def test_results_to_be_awaited():
+    """A coroutine that a tool returns is run to its end, however deep it is wrapped."""
+
+    async def later() -> str:
+        return "later"
+
+    async def wrapped() -> object:
+        return later()
+
+    def plain() -> object:
+        return wrapped()
+
+    for function in (later, wrapped, plain):
+        run = ToolRun(Tool(function), "{}", CONTEXT)
+        assert run.execute() == asyncio.run(run.execute_async()) == (TextPart("later"),)
+
+
 class Counter:
     """Counts."""
 

@@ -93,7 +93,18 @@ def test_annotated_parameters():
 
 @pytest.mark.parametrize(
     "name",
-    ["schema", "json", "copy", "model_config", "model_x", "validate", "dict", "self_", "type"],
+    [
+        "schema",
+        "json",
+        "copy",
+        "context",
+        "model_config",
+        "model_x",
+        "validate",
+        "dict",
+        "self_",
+        "type",
+    ],
 )
 @pytest.mark.filterwarnings("error")
 def test_names_that_pydantic_dislikes(name: str):

@@ -258,7 +258,7 @@ def test_input_that_is_not_utf8_is_refused(openai_env: ChatServer):
     done = run("chat", given=b"bad \xff\ngood\n")
 
     assert (done.returncode, done.stdout) == (1, "fine\n")
-    assert "Is the input UTF-8?" in done.stderr
+    assert "bytes that are not UTF-8" in done.stderr
 
 
 @pytest.mark.parametrize(
