@@ -107,7 +107,7 @@ def take_turn(
     except StoreError as error:
         error.completed_calls = turn.completed_calls
         raise
-    except AgentError as error:
+    except Exception as error:
         yield from turn.fail(error)
         raise
 
@@ -356,15 +356,18 @@ class _Turn(Generic[T]):
         self._journal.record(TurnAbandoned(reason=dropped.reason))
         yield from self._journal.commit()
 
-    def fail(self, error: AgentError) -> Steps[None]:
-        """Record what ended the turn, unless nothing of it is in the log yet."""
+    def fail(self, error: Exception) -> Steps[None]:
+        """Record what ended the turn, unless nothing of it is in the log yet.
+
+        Also for what is no error of ours: a validator of the caller's, a provider of one's own.
+        """
         committed = self._journal.committed.conversation.turn
         if committed is None or committed.started != self._started:
             return
-        error.completed_calls = self.completed_calls
-        self._journal.record(
-            TurnFailed(error=failure_of(error), completed_calls=error.completed_calls)
-        )
+        completed = self.completed_calls
+        if isinstance(error, AgentError):
+            error.completed_calls = completed
+        self._journal.record(TurnFailed(error=failure_of(error), completed_calls=completed))
         yield from self._journal.commit()
 
     @property

@@ -2,15 +2,16 @@
 
 import asyncio
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
-from agent import TextPart
+from agent import Agent, Message, TextPart
 from agent.engine.errors import LimitExceeded, OutputError
-from agent.engine.scripted import Call, Reply
+from agent.engine.scripted import Call, Reply, ScriptedModel
 from agent.eventstore.errors import InvalidEvent
 from agent.stores import SQLiteStore
 from tests.engine.given import add, agent_of, kinds, shown
@@ -91,6 +92,54 @@ def test_an_answer_that_no_log_can_keep(said: Any):
         session.run("Hi")
 
     assert (session.messages, kinds(session)[-1]) == ([], "turn.failed")
+    assert session.run("Hi").text == "Hello"
+
+
+class Faulty(ScriptedModel):
+    """A provider of one's own that cannot encode what tools return."""
+
+    def encode_message(
+        self, message: Message, model: str, attachments: Mapping[str, bytes]
+    ) -> Sequence[bytes]:
+        """Fail for results."""
+        if message.role == "tool":
+            raise KeyError("results")
+        return super().encode_message(message, model, attachments)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_faulty_provider(is_async: bool):
+    """Its error comes through; what the tools had done is in the log, and the turn has an end."""
+    model = Faulty([Call("add", {"a": 1, "b": 2}), "Hello"])
+    session = Agent(model, "m", tools=[add]).session()
+    with pytest.raises(KeyError, match="results"):
+        asyncio.run(session.run_async("Go")) if is_async else session.run("Go")
+
+    assert kinds(session)[-3:] == ["tool.called", "tool.returned", "turn.failed"]
+    assert session.messages == []
+    assert session.run("Hi").text == "Hello"
+
+
+class Picky(BaseModel):
+    """A shape whose validator has a fault of its own."""
+
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def check(cls, name: str) -> str:
+        """Look the name up."""
+        return {"Assam": name}[name]
+
+
+def test_a_faulty_validator():
+    """Its error comes through; the answer is in the log, and its tokens are counted."""
+    session = agent_of('{"name":"Darjeeling"}', "Hello").session()
+    with pytest.raises(KeyError, match="Darjeeling"):
+        session.json("Which tea?", Picky)
+
+    assert kinds(session)[-2:] == ["model.responded", "turn.failed"]
+    assert (session.messages, session.usage.own.output_tokens) == ([], 1)
     assert session.run("Hi").text == "Hello"
 
 
