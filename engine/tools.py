@@ -252,18 +252,17 @@ def _refuse_repetitions(pairs: list[tuple[str, object]]) -> None:
 def _schema_generator() -> type[GenerateJsonSchema]:
     """Makes schemas without the defaults that JSON cannot hold: those are the function's own."""
     from pydantic.json_schema import GenerateJsonSchema  # noqa: PLC0415 - slow to import
-    from pydantic_core import PydanticSerializationError  # noqa: PLC0415
 
     class Generator(GenerateJsonSchema):
         ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012 - pydantic's
 
-        def encode_default(self, dft: Any) -> Any:  # noqa: ANN401 - pydantic's
+        def default_schema(self, schema: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's
+            described = super().default_schema(schema)
             try:
-                encoded = super().encode_default(dft)
-                to_raw(encoded, of="default")
-            except (InvalidEvent, ValueError) as error:
-                raise PydanticSerializationError(str(error)) from error
-            return encoded
+                to_raw(described.get("default"), of="default")
+            except InvalidEvent:
+                del described["default"]
+            return described
 
     return Generator
 
