@@ -11,7 +11,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types layers planted bench docs clean
+.PHONY: help demo test coverage check lint types layers planted bench docs clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,12 @@ demo: .venv/.runtime ## Run the demonstration; it needs no key and no network
 
 test: .venv/.dev ## Run the tests, e.g. make test ARGS="-k fork"
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+coverage: .venv/.dev ## Run the tests, and say which lines and branches of the shipped code they miss
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: lint types layers planted ## Check style, formatting, types and layers
 

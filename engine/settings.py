@@ -6,7 +6,7 @@ import reprlib
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, get_type_hints
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -59,7 +59,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 def settings_of(options: SettingsOptions) -> Settings:
     """Checked settings. Raises :class:`ConfigurationError` for what no provider could take."""
-    known = get_type_hints(TurnOptions).keys()
+    known = TurnOptions.__optional_keys__
     unknown = options.keys() - known
     if unknown:
         raise TypeError(

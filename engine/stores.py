@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,7 +14,7 @@ from agent.engine.sources import Sources
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.core import IDENTITY_TYPES
-from agent.eventstore.errors import CorruptLog, InvalidExport
+from agent.eventstore.errors import CorruptLog, InvalidExport, UnknownEvent
 from agent.eventstore.events import MetadataChanged, SessionDeleted, SessionStarted
 from agent.eventstore.export import (
     Export,
@@ -32,10 +32,15 @@ if TYPE_CHECKING:
     import os
 
     from agent.eventstore.log import EventLog, StreamInfo
+    from agent.eventstore.record import Recorded
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
-    """A session as a listing shows it. ``title`` is ``metadata["title"]``, if there is one."""
+    """A session as a listing shows it. ``title`` is ``metadata["title"]``, if there is one.
+
+    ``error`` says why the rest could not be read whole: the session is damaged, or of a later
+    release. Opening it raises the same.
+    """
 
     key: str
     session_id: str
@@ -44,6 +49,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
     updated: datetime
     title: str | None
     metadata: dict[str, object]
+    error: CorruptLog | UnknownEvent | None = None
 
 
 class SessionStore(ABC):
@@ -109,23 +115,23 @@ class LogStore(SessionStore):
             yield self._info(info)
 
     def _info(self, info: StreamInfo) -> SessionInfo:
-        identity = list(self.log.read(info.stream, types=IDENTITY_TYPES))
-        metadata: dict[str, object] = {}
-        for fact in identity:
-            match fact.event:
-                case SessionStarted(metadata=raw) | MetadataChanged(metadata=raw):
-                    metadata = metadata_dict(raw)
-                case _:
-                    pass
+        session_id, metadata, error = info.stream, dict[str, object](), None
+        try:
+            identity = list(self.log.read(info.stream, types=IDENTITY_TYPES))
+            session_id = session_id_of(identity)
+            metadata = _metadata_of(identity)
+        except (CorruptLog, UnknownEvent) as damage:
+            error = damage
         title = metadata.get("title")
         return SessionInfo(
             info.stream,
-            session_id_of(identity),
-            info.head.version,
+            session_id,
+            info.head.version if info.head else 0,
             _time(info.created_at),
             _time(info.updated_at),
             title if isinstance(title, str) else None,
             metadata,
+            error,
         )
 
     def close(self) -> None:
@@ -188,6 +194,17 @@ def checked_export(data: Mapping[str, Any]) -> Export:
     except CorruptLog as error:
         raise InvalidExport(error.reason, version=error.version) from error
     return export
+
+
+def _metadata_of(identity: Sequence[Recorded]) -> dict[str, object]:
+    metadata: dict[str, object] = {}
+    for fact in identity:
+        match fact.event:
+            case SessionStarted(metadata=raw) | MetadataChanged(metadata=raw):
+                metadata = metadata_dict(raw)
+            case _:
+                pass
+    return metadata
 
 
 def _time(nanoseconds: int) -> datetime:

@@ -13,7 +13,7 @@ import msgspec
 
 from agent.eventstore.errors import InvalidEvent, UnknownEvent
 from agent.eventstore.events import EVENTS, Event
-from agent.eventstore.rawjson import check_number, check_raw, check_scalar
+from agent.eventstore.rawjson import check_raw, check_scalar
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes the decoded payload of one schema version and returns that of the next."""
@@ -31,20 +31,20 @@ class Codec:
         self._events = events
         self._encoder = msgspec.json.Encoder()
         self._decoders = {tag: msgspec.json.Decoder(cls) for tag, cls in events.items()}
+        self._current = {(tag, cls.schema): self._decoders[tag] for tag, cls in events.items()}
 
     def encode(self, event: Event) -> bytes:
         """Encode an event. Raises :class:`InvalidEvent` for what could not be read back."""
-        _check(event, of=event.type, path="$")
         try:
             payload = self._encoder.encode(event)
-            self._decoders[event.type].decode(payload)
-        except (UnicodeEncodeError, TypeError):
-            _check(event, of=event.type, path="$", scalars=True)
-            raise
-        except msgspec.ValidationError as error:
+            msgspec.json.decode(payload)
+            if self._decoders[event.type].decode(payload) == event:
+                return payload
+            reason, path = "it would not be read back as it is", ""
+        except (UnicodeError, TypeError, RecursionError, msgspec.DecodeError) as error:
             reason, _, path = str(error).partition(" - at ")
-            raise InvalidEvent(reason, event=event.type, path=path.strip("`") or "$") from None
-        return payload
+        _check(event, of=event.type, path="$")
+        raise InvalidEvent(reason, event=event.type, path=path.strip("`") or "$")
 
     def decode(self, type: str, schema: int, payload: bytes) -> Event:  # noqa: A002 - the field's name
         """Decode stored bytes.
@@ -52,39 +52,38 @@ class Codec:
         Raises :class:`UnknownEvent` for a type or schema version that this release does not
         know, and ``msgspec.DecodeError`` for bytes that do not fit.
         """
+        decoder = self._current.get((type, schema))
+        if decoder is None:
+            return self._decode_older(type, schema, payload)
+        return decoder.decode(payload)
+
+    def _decode_older(self, type: str, schema: int, payload: bytes) -> Event:  # noqa: A002 - the field's name
         known = self._events.get(type)
         if known is None or schema > known.schema:
             raise UnknownEvent(type=type, schema=schema, known=known and known.schema)
         if schema < 1:
             raise msgspec.ValidationError(f"there is no schema {schema}")
-        if schema < known.schema:
-            payload = self._upcast(type, range(schema, known.schema), payload)
-        return self._decoders[type].decode(payload)
-
-    def _upcast(self, type: str, steps: range, payload: bytes) -> bytes:  # noqa: A002 - the field's name
         fields = msgspec.json.decode(payload)
-        for schema in steps:
-            fields = self._upcasters[type, schema](fields)
-        return self._encoder.encode(fields)
+        for older in range(schema, known.schema):
+            fields = self._upcasters[type, older](fields)
+        return self._decoders[type].decode(self._encoder.encode(fields))
 
 
-def _check(value: object, *, of: str, path: str, scalars: bool = False) -> None:
-    """Walk an event for what msgspec would store as something else."""
+def _check(value: object, *, of: str, path: str) -> None:
+    """Walk an event for what msgspec would store as something else, and name the place."""
     match value:
-        case float():
-            check_number(value, of=of, path=path)
+        case None:
+            pass
+        case bool() | int() | float() | str():
+            check_scalar(value, of=of, path=path)
         case msgspec.Raw():
             check_raw(value, of=of, path=path)
         case msgspec.Struct():
             for name in value.__struct_fields__:
-                _check(getattr(value, name), of=of, path=f"{path}.{name}", scalars=scalars)
+                _check(getattr(value, name), of=of, path=f"{path}.{name}")
         case tuple():
             for index, item in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-                _check(item, of=of, path=f"{path}[{index}]", scalars=scalars)  # pyright: ignore[reportUnknownArgumentType]
-        case bool() | int() | str() if scalars:
-            check_scalar(value, of=of, path=path)
-        case None | bool() | int() | str():
-            pass
+                _check(item, of=of, path=f"{path}[{index}]")  # pyright: ignore[reportUnknownArgumentType]
         case _:
             raise InvalidEvent(f"JSON cannot hold a {type(value).__name__}", event=of, path=path)
 

@@ -8,12 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.eventstore.chain import GENESIS, SALT_BYTES
-from agent.eventstore.errors import ConflictError, CorruptLog, InvalidAppend, UnknownStream
+from agent.eventstore.errors import (
+    AttachmentMissing,
+    ConflictError,
+    CorruptLog,
+    InvalidAppend,
+    UnknownStream,
+)
 from agent.eventstore.events import SessionForked, attachments_of
 from agent.eventstore.record import Head, Prepared, Recorded, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from agent.eventstore.messages import Blob
 
 STARTED, FORKED, DELETED = "session.started", "session.forked", "session.deleted"
 
@@ -110,14 +118,27 @@ def check_fork_point(parent: str, at: int, head: Head | None) -> None:
         raise UnknownStream(message, stream=parent)
 
 
-def attachments(recorded: Iterable[Recorded]) -> list[tuple[Recorded, str]]:
+def attachments(recorded: Iterable[Recorded]) -> list[tuple[Recorded, Blob]]:
     """Each event with each attachment that it names; an erased one names none."""
     return [
-        (fact, digest)
+        (fact, blob)
         for fact in recorded
         if fact.payload is not None
-        for digest in attachments_of(fact.event)
+        for blob in attachments_of(fact.event)
     ]
+
+
+def check_attachments(
+    attached: Iterable[tuple[Recorded, Blob]], size_of: Callable[[str], int | None]
+) -> None:
+    """Refuse events whose attachments are not there, or of another size than they say.
+
+    ``size_of`` tells the bytes that the log holds under a digest. Raises
+    :class:`AttachmentMissing`.
+    """
+    for _, blob in attached:
+        if size_of(blob.digest) != blob.size:
+            raise AttachmentMissing(blob.digest, size=blob.size)
 
 
 def segments(lineage: Sequence[tuple[T, int]], after: int, until: int) -> list[tuple[T, int, int]]:

@@ -48,11 +48,18 @@ class StoreFull(StoreError):
 
 
 class StoreUnusable(StoreError):
-    """The file is not an event log that this version can use: closed, foreign, newer, read-only."""
+    """The file is not an event log that can be used: closed, foreign, newer, read-only, replaced.
+
+    Nothing was written.
+    """
 
 
 class AppendUnknown(StoreError):
-    """The answer to an append was lost. Calling again with the same prepared events is safe."""
+    """The answer to an append was lost: it may or may not be in the log.
+
+    Appending the same prepared events again is safe. Where a disk failed, the log takes nothing
+    more until it is opened again, and shows then what it has.
+    """
 
 
 class UnknownStream(StoreError):
@@ -90,21 +97,29 @@ class InvalidAppend(StoreError):
 
 
 class AttachmentMissing(StoreError):
-    """An event names an attachment that the log does not hold. Put the attachment first."""
+    """The log does not hold an attachment whole. Give its bytes once more.
 
-    def __init__(self, digest: str) -> None:
+    ``size`` is the number of bytes that an event says it has, where one names it.
+    """
+
+    def __init__(self, digest: str, *, size: int | None = None) -> None:
+        named = digest if size is None else f"{digest} of {size} bytes"
         super().__init__(
-            f"attachment {digest} is not in the log, and its bytes did not come along; "
-            "make the part from them with ImagePart.from_bytes or FilePart.from_bytes"
+            f"attachment {named} is not in the log, or not whole; "
+            "make the part from its bytes with ImagePart.from_bytes or FilePart.from_bytes"
         )
         self.digest = digest
+        self.size = size
 
 
 class CorruptLog(StoreError):
     """Stored events contradict each other or their hashes. ``stream`` and ``version`` say where."""
 
     def __init__(self, reason: str, *, stream: str, version: int) -> None:
-        super().__init__(f"stream {stream!r}, version {version}: {reason}")
+        super().__init__(
+            f"stream {stream!r}, version {version}: {reason}; "
+            "restore this session from a backup or an export"
+        )
         self.stream = stream
         self.version = version
         self.reason = reason

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 
 import msgspec
 
-from agent.eventstore.messages import Message, Part, ResultContent, blobs_of
+from agent.eventstore.messages import Blob, Message, Part, ResultContent, blobs_of
 from agent.eventstore.rawjson import EMPTY_OBJECT
 from agent.eventstore.values import (
     Failure,
@@ -302,6 +302,6 @@ def parts_of(event: Event) -> tuple[Part, ...]:
             return ()
 
 
-def attachments_of(event: Event) -> tuple[str, ...]:
-    """The digests of the attachments that an event names, each once."""
-    return tuple({blob.digest: None for blob in blobs_of(parts_of(event))})
+def attachments_of(event: Event) -> tuple[Blob, ...]:
+    """The attachments that an event names, each once."""
+    return tuple(dict.fromkeys(blobs_of(parts_of(event))))

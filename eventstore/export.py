@@ -21,7 +21,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -45,8 +45,11 @@ if TYPE_CHECKING:
     from agent.eventstore.log import EventLog
     from agent.eventstore.record import Prepared
 
-FORMAT = "agent-session"
-FORMAT_VERSION = 1
+FORMAT: Final = "agent-session"
+FORMAT_VERSION: Final = 1
+
+_HUGE = 10**9
+"""A number that nobody wants to read in an error."""
 
 _BLOB = re.compile(rb'"kind":"blob","digest":"([0-9a-f]{64})"')
 
@@ -54,7 +57,7 @@ _BLOB = re.compile(rb'"kind":"blob","digest":"([0-9a-f]{64})"')
 class _Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One event of an export; binary fields in hex."""
 
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     type: str
     schema: int
     recorded_at: int
@@ -66,8 +69,8 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
-    format: str
-    format_version: int
+    format: Literal["agent-session"]
+    format_version: Literal[1]
     session_id: str
     version: int
     hash: str
@@ -113,15 +116,17 @@ def session_id_of(recorded: Iterable[Recorded]) -> str:
     session_id = ""
     for fact in recorded:
         if fact.type in (core.STARTED, core.FORKED) and fact.payload is not None:
-            session_id = _own_id(fact, fact.payload)
+            session_id = _own_id(fact, fact.payload) or session_id
     return session_id
 
 
-def _own_id(fact: Recorded, payload: bytes) -> str:
+def _own_id(fact: Recorded, payload: bytes) -> str | None:
     try:
         event = fact.event
     except UnknownEvent:
-        return msgspec.json.decode(payload, type=_Identity).session_id
+        with suppress(msgspec.MsgspecError):
+            return msgspec.json.decode(payload, type=_Identity).session_id
+        return None
     assert isinstance(event, SessionStarted | SessionForked)  # noqa: S101 - the types asked for
     return event.session_id
 
@@ -152,7 +157,8 @@ def _fetched(recorded: Iterable[Recorded], log: EventLog) -> Iterator[tuple[str,
             wanted = dict.fromkeys(_held(_BLOB.findall(fact.payload), log))
         for digest in wanted.keys() - seen:
             seen.add(digest)
-            yield digest, wanted[digest] or log.get_blob(digest)
+            data = wanted[digest]
+            yield digest, log.get_blob(digest) if data is None else data
 
 
 def _held(names: Iterable[bytes], log: EventLog) -> list[str]:
@@ -166,17 +172,21 @@ def _held(names: Iterable[bytes], log: EventLog) -> list[str]:
 
 
 def _entry(fact: Recorded) -> _Entry:
-    return _Entry(
-        fact.version,
-        fact.type,
-        fact.schema,
-        fact.recorded_at,
-        fact.codec,
-        fact.hash.hex(),
-        fact.salt.hex() if fact.salt is not None else None,
-        fact.payload.decode() if fact.payload is not None else None,
-        fact.erased_digest.hex() if fact.erased_digest is not None else None,
-    )
+    try:
+        return _Entry(
+            fact.version,
+            fact.type,
+            fact.schema,
+            fact.recorded_at,
+            fact.codec,
+            fact.hash.hex(),
+            fact.salt.hex() if fact.salt is not None else None,
+            fact.payload.decode() if fact.payload is not None else None,
+            fact.erased_digest.hex() if fact.erased_digest is not None else None,
+        )
+    except (UnicodeDecodeError, AttributeError) as error:  # a damaged row may hold any type
+        reason = f"{fact.type} is no text: {error}"
+        raise CorruptLog(reason, stream=fact.stream, version=fact.version) from error
 
 
 def parse_export(data: Mapping[str, Any]) -> Export:
@@ -189,10 +199,14 @@ def parse_export(data: Mapping[str, Any]) -> Export:
     _check_chain(recorded, envelope)
     attachments = _attachments(envelope)
     unused = set(attachments)
-    for fact, digest in core.attachments(recorded):
-        if digest not in attachments:
-            raise InvalidExport(f"attachment {digest} is missing", version=fact.version)
-        unused.discard(digest)
+    for fact, blob in core.attachments(recorded):
+        content = attachments.get(blob.digest)
+        if content is None:
+            raise InvalidExport(f"attachment {blob.digest} is missing", version=fact.version)
+        if len(content) != blob.size:
+            reason = f"attachment {blob.digest} has not the {blob.size} bytes that it should"
+            raise InvalidExport(reason, version=fact.version)
+        unused.discard(blob.digest)
     if unused:
         raise InvalidExport(f"no event names the attachment {min(unused)}")
     return Export(envelope.session_id, recorded, attachments)
@@ -201,18 +215,21 @@ def parse_export(data: Mapping[str, Any]) -> Export:
 def _envelope(data: Mapping[str, Any]) -> _Envelope:
     if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
         raise InvalidExport(
-            f"a dictionary is expected, not a {type(data).__name__}; text needs json.loads first"
+            f"a dictionary from session.to_dict() is expected, not a {type(data).__name__}; "
+            "text needs json.loads first"
         )
     if data.get("format") != FORMAT:
-        raise InvalidExport(f"this is no {FORMAT!r} export")
-    if data.get("format_version") != FORMAT_VERSION:
+        raise InvalidExport(f"this is no {FORMAT!r} export, which session.to_dict() makes")
+    version = data.get("format_version")
+    if type(version) is int and version > FORMAT_VERSION:
+        later = f"format version {version}" if version < _HUGE else "its format version"
         raise InvalidExport(
-            f"format version {data.get('format_version')!r} is not {FORMAT_VERSION}; "
+            f"{later} is later than {FORMAT_VERSION}; "
             "import it with the release that wrote it, or a later one"
         )
     try:
         envelope = msgspec.convert(data, _Envelope)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise InvalidExport(str(error)) from error
     if not envelope.events:
         raise InvalidExport("it holds no events")
@@ -252,12 +269,13 @@ def _check_chain(recorded: list[Recorded], envelope: _Envelope) -> None:
             _check_payload(fact)
         core.to_append(envelope.session_id, recorded, None)
     except CorruptLog as error:
-        raise InvalidExport(error.reason, version=error.version) from error
+        reason = f"{error.reason}; it was changed after it was written, so use another copy"
+        raise InvalidExport(reason, version=error.version) from error
     except InvalidAppend as error:
         raise InvalidExport(str(error)) from error
     last = recorded[-1]
     if (envelope.version, envelope.hash) != (last.version, last.hash.hex()):
-        raise InvalidExport("it was cut, or its last events were added later")
+        raise InvalidExport("it was cut, or events were added at its end; use another copy")
     if envelope.session_id != session_id_of(recorded):
         raise InvalidExport("the session id is not that of the events")
 
@@ -292,8 +310,8 @@ def import_events(log: EventLog, stream: str, export: Export) -> Head:
     if actual is not None:
         _check_prefix(log, stream, actual, export)
     tail = export.recorded[actual.version if actual else 0 :]
-    for _, digest in core.attachments(tail):
-        log.put_blob(export.attachments[digest])
+    for _, blob in core.attachments(tail):
+        log.put_blob(export.attachments[blob.digest])
     return log.append(stream, tail, expected=actual) if tail else export.head
 
 

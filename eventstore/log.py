@@ -30,10 +30,13 @@ class Durability(enum.Enum):
 
 
 class StreamInfo(msgspec.Struct, frozen=True):
-    """A stream as a listing shows it. Times are nanoseconds since 1970, UTC."""
+    """A stream as a listing shows it. Times are nanoseconds since 1970, UTC.
+
+    ``head`` is None, and the times 0, where the stream is too damaged to tell.
+    """
 
     stream: str
-    head: Head
+    head: Head | None
     created_at: int
     updated_at: int
 

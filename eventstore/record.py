@@ -91,7 +91,7 @@ class Recorded(Prepared, frozen=True, kw_only=True, dict=True):
             raise UnknownEvent(
                 type=error.type, schema=error.schema, known=error.known, version=self.version
             ) from None
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError) as error:
             reason = f"{self.type} does not decode: {error}"
             raise CorruptLog(reason, stream=self.stream, version=self.version) from error
 
@@ -123,6 +123,9 @@ def record(prepared: Sequence[Prepared], *, stream: str, after: Head | None) -> 
     for item in prepared:
         version += 1
         previous = item.hash_after(previous, version)
+        if isinstance(item, Recorded) and _stands(item, stream, version, previous):
+            recorded.append(item)
+            continue
         fact = Recorded(
             item.type,
             item.schema,
@@ -139,3 +142,8 @@ def record(prepared: Sequence[Prepared], *, stream: str, after: Head | None) -> 
             vars(fact)["event"] = item.event
         recorded.append(fact)
     return recorded
+
+
+def _stands(fact: Recorded, stream: str, version: int, digest: bytes) -> bool:
+    """Whether an event was recorded for just this place."""
+    return fact.hash == digest and fact.version == version and fact.stream == stream

@@ -8,32 +8,24 @@ epoch the visible messages only grow at their end, so whatever was derived from 
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, NoReturn, assert_never
+from collections.abc import Callable
+from typing import Any, NoReturn, assert_never, get_args
 
 import msgspec
 
 from agent.eventstore.errors import CorruptLog
 from agent.eventstore.events import (
-    ApprovalGranted,
-    ApprovalRejected,
-    ApprovalRequested,
+    Event,
     HistoryCleared,
     HistoryCompacted,
     HistoryRewound,
     MessageAdded,
     MetadataChanged,
-    ModelFailed,
-    ModelRequested,
-    ModelResponded,
-    OutputRejected,
     PayloadErased,
     SessionDeleted,
     SessionForked,
     SessionStarted,
     SystemChanged,
-    ToolCalled,
-    ToolResolved,
-    ToolReturned,
     ToolsDeclared,
     TurnAbandoned,
     TurnCompleted,
@@ -43,13 +35,11 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.messages import Message
 from agent.eventstore.rawjson import EMPTY_OBJECT
+from agent.eventstore.record import Recorded
 from agent.eventstore.values import ToolDefinition
 from agent.projections.snapshot import Snapshot
-from agent.projections.turn import Turn, begin, evolve_model, evolve_tool
+from agent.projections.turn import ModelEvent, ToolEvent, Turn, begin, evolve_model, evolve_tool
 from agent.projections.view import View
-
-if TYPE_CHECKING:
-    from agent.eventstore.record import Recorded
 
 replace = msgspec.structs.replace
 
@@ -125,48 +115,28 @@ class Conversation(msgspec.Struct, frozen=True):
 
 def evolve(state: Conversation, fact: Recorded) -> Conversation:
     """The conversation after one more event. Raises :class:`CorruptLog` for an impossible one."""
-    event = fact.event
     if fact.version != state.version + 1:
         _corrupt(fact, f"it follows version {state.version}")
-    match event:
-        case ModelRequested() | ModelResponded() | ModelFailed() | OutputRejected():
-            turn = evolve_model(_open_turn(state, fact), event, fact)
-            return replace(state, version=fact.version, turn=turn)
-        case TurnStarted() | TurnResumed() | TurnCompleted() | TurnFailed() | TurnAbandoned():
-            state = _evolve_turn(state, event, fact)
-        case (
-            ToolCalled()
-            | ToolReturned()
-            | ToolResolved()
-            | ApprovalRequested()
-            | ApprovalGranted()
-            | ApprovalRejected()
-        ):
-            turn = evolve_tool(_open_turn(state, fact), event, fact)
-            return replace(state, version=fact.version, turn=turn)
-        case MessageAdded() | HistoryCleared() | HistoryRewound() | HistoryCompacted():
-            state = _evolve_history(state, event, fact)
-        case (
-            SessionStarted()
-            | SessionForked()
-            | SessionDeleted()
-            | SystemChanged()
-            | ToolsDeclared()
-            | MetadataChanged()
-            | PayloadErased()
-        ):
-            state = _evolve_session(state, event, fact)
-        case _:
-            assert_never(event)
-    return _marked(state, fact.version)
+    event = fact.event
+    return FOLDS[type(event)](state, event, fact)
 
 
 def _marked(state: Conversation, version: int) -> Conversation:
-    marks = state.marks
-    if state.turn is None:
-        mark = Mark(version, len(state.transcript), state.view, state.system, state.tools)
-        marks = marks.append(mark)
-    return replace(state, version=version, marks=marks)
+    """The state at ``version``, which shows what one can come back to unless a turn is open."""
+    if state.turn is not None:
+        return replace(state, version=version)
+    mark = Mark(version, len(state.transcript), state.view, state.system, state.tools)
+    return replace(state, version=version, marks=state.marks.append(mark))
+
+
+def _evolve_model(state: Conversation, event: ModelEvent, fact: Recorded) -> Conversation:
+    turn = evolve_model(_open_turn(state, fact), event, fact)
+    return replace(state, version=fact.version, turn=turn)
+
+
+def _evolve_tool(state: Conversation, event: ToolEvent, fact: Recorded) -> Conversation:
+    turn = evolve_tool(_open_turn(state, fact), event, fact)
+    return replace(state, version=fact.version, turn=turn)
 
 
 def _evolve_session(state: Conversation, event: SessionEvent, fact: Recorded) -> Conversation:
@@ -231,17 +201,17 @@ def _evolve_turn(state: Conversation, event: TurnEvent, fact: Recorded) -> Conve
             if state.turn is not None:
                 _corrupt(fact, f"the turn of version {state.turn.started} is open")
             return replace(state, turn=begin(event, fact), ended=None)
+        case TurnCompleted():
+            turn = _open_turn(state, fact)
+            if turn.pending_calls or turn.request:
+                _corrupt(fact, "the turn still waits for an answer")
+            return replace(state, turn=None, transcript=state.transcript.extend(turn.kept))
         case TurnResumed(owner=owner):
             turn = state.turn or state.ended
             if turn is None:
                 _corrupt(fact, "there is no turn to resume")
             resumed = replace(turn, input=replace(turn.input, owner=owner), request=None)
             return replace(state, turn=resumed, ended=None)
-        case TurnCompleted():
-            turn = _open_turn(state, fact)
-            if turn.pending_calls or turn.request:
-                _corrupt(fact, "the turn still waits for an answer")
-            return replace(state, turn=None, transcript=state.transcript.extend(turn.kept))
         case TurnFailed() | TurnAbandoned():
             return replace(state, turn=None, ended=_open_turn(state, fact))
         case _:
@@ -263,3 +233,24 @@ def _mark(state: Conversation, version: int, fact: Recorded) -> Mark:
 
 def _corrupt(fact: Recorded, reason: str) -> NoReturn:
     raise CorruptLog(f"{fact.type}: {reason}", stream=fact.stream, version=fact.version)
+
+
+_Fold = Callable[[Conversation, Any, Recorded], Conversation]
+
+
+def _and_marked(fold: _Fold) -> _Fold:
+    return lambda state, event, fact: _marked(fold(state, event, fact), fact.version)
+
+
+FOLDS: dict[type[Event], _Fold] = {
+    kind: fold
+    for family, fold in (
+        (SessionEvent, _and_marked(_evolve_session)),
+        (HistoryEvent, _and_marked(_evolve_history)),
+        (TurnEvent, _and_marked(_evolve_turn)),
+        (ModelEvent, _evolve_model),
+        (ToolEvent, _evolve_tool),
+    )
+    for kind in get_args(family)
+}
+"""What each kind of event does; a ``match`` over all of them would try one after another."""

@@ -35,8 +35,13 @@ class Lineage(msgspec.Struct, frozen=True):
         return self.sessions[-2].session_id if len(self.sessions) > 1 else None
 
 
+_TYPES = {"session.started", "session.forked"}
+
+
 def evolve(state: Lineage, fact: Recorded) -> Lineage:
     """The lineage after one more event."""
+    if fact.type not in _TYPES:
+        return state
     match fact.event:
         case SessionStarted(session_id=session_id) | SessionForked(session_id=session_id):
             return Lineage((*state.sessions, Ancestor(session_id, fact.version)))

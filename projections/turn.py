@@ -71,6 +71,8 @@ class Turn(msgspec.Struct, frozen=True):
     @property
     def kept(self) -> list[Message]:
         """The messages that enter the history when the turn completes."""
+        if not self.rejected:
+            return list(self.messages)
         return [m for index, m in enumerate(self.messages) if index not in self.rejected]
 
     @property

@@ -29,8 +29,13 @@ class SessionUsage(msgspec.Struct, frozen=True):
         return self.own + self.inherited
 
 
+_TYPES = {"model.responded", "model.failed", "session.forked"}
+
+
 def evolve(state: SessionUsage, fact: Recorded) -> SessionUsage:
     """The usage after one more event."""
+    if fact.type not in _TYPES:
+        return state
     match fact.event:
         case ModelResponded(usage=usage) | ModelFailed(usage=Usage() as usage):
             return SessionUsage(state.own + usage, state.inherited)

@@ -82,7 +82,7 @@ class MemoryLog:
             )
             if done:
                 return done
-            self._check_attachments(recorded)
+            core.check_attachments(core.attachments(recorded), self._size_of)
             self._write(known or _Stream(stream), recorded)
             return recorded[-1].head
 
@@ -183,17 +183,16 @@ class MemoryLog:
             finally:
                 self._busy = False
 
-    def _check_attachments(self, recorded: Sequence[Recorded]) -> None:
-        for _, digest in core.attachments(recorded):
-            if digest not in self._blobs:
-                raise AttachmentMissing(digest)
+    def _size_of(self, digest: str) -> int | None:
+        data = self._blobs.get(digest)
+        return None if data is None else len(data)
 
     def _write(self, stream: _Stream, recorded: Sequence[Recorded]) -> None:
         for fact in recorded:
             placed = fact.at_position(len(self._feed) + 1)
             stream.own.append(placed)
             self._feed.append(placed)
-        self._references.update(digest for _, digest in core.attachments(recorded))
+        self._references.update(blob.digest for _, blob in core.attachments(recorded))
         self._streams[stream.name] = stream
 
     def _purge(self, stream: _Stream) -> None:
@@ -214,8 +213,8 @@ class MemoryLog:
         for fact in purged:
             if fact.position is not None:
                 self._feed[fact.position - 1] = None
-        for _, digest in core.attachments(purged):
-            self._references[digest] -= 1
-            if not self._references[digest]:
-                del self._references[digest]
-                self._blobs.pop(digest, None)
+        for _, blob in core.attachments(purged):
+            self._references[blob.digest] -= 1
+            if not self._references[blob.digest]:
+                del self._references[blob.digest]
+                self._blobs.pop(blob.digest, None)

@@ -8,28 +8,44 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 import sys
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from agent.eventstore import core
 from agent.eventstore.backends.sqlite_connection import (
+    MEMORY,
     Shared,
     Writer,
     open_connection,
+    primary_code,
     translated,
 )
-from agent.eventstore.errors import AttachmentMissing, StoreUnusable
+from agent.eventstore.errors import AttachmentMissing, CorruptLog, StoreUnusable
 from agent.eventstore.log import Durability, StreamInfo
 from agent.eventstore.record import Head, Prepared, Recorded
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterator, Sequence
+
+    from agent.eventstore.messages import Blob
 
 _PAGE = 512
 _COLUMNS = "version, position, hash, type, schema, recorded_at, codec, salt, payload, digest"
+
+
+_STREAM = (
+    "SELECT s.name, last.version, last.hash, first.recorded_at, last.recorded_at "
+    "FROM streams s "
+    "LEFT JOIN events first ON first.stream = s.id "
+    "AND first.version = coalesce(s.forked_at, 0) + 1 "
+    "LEFT JOIN events last ON last.stream = s.id "
+    "AND last.version = (SELECT max(version) FROM events WHERE stream = s.id) "
+    "WHERE s.deleted = 0 "
+)
 
 
 class _Known(NamedTuple):
@@ -60,20 +76,20 @@ class SQLiteLog:
         durability: Literal["fsync", "os"] = "fsync",
         busy_timeout: float = 30.0,
     ) -> None:
-        self.path = os.fspath(path)
-        if not self.path:
+        self.path = os.fsdecode(path)
+        if not self.path or "\0" in self.path:
             raise StoreUnusable("a log needs a file name; ':memory:' keeps it in memory")
         # Opened later, and maybe twice: the working directory may be another one by then.
-        file = self.path if self.path == ":memory:" else str(Path(self.path).absolute())
+        self._file = MEMORY if self.path == MEMORY else str(Path(self.path).absolute())
         self.durability = Durability(durability)
         synchronous = "FULL" if self.durability is Durability.FSYNC else "NORMAL"
 
-        def connect() -> sqlite3.Connection:
-            return open_connection(file, synchronous=synchronous, busy_timeout=busy_timeout)
-
-        self._writer = Writer(Shared(self.path, connect))
-        self._reader = Shared(self.path, connect)
-        if self.path == ":memory:":
+        connect = partial(
+            open_connection, self._file, synchronous=synchronous, busy_timeout=busy_timeout
+        )
+        self._writer = Writer(Shared(self._file, connect))
+        self._reader = Shared(self._file, connect)
+        if self.path == MEMORY:
             self.durability = Durability.MEMORY
             self._reader = self._writer.shared
         _open_logs.add(self)
@@ -92,10 +108,11 @@ class SQLiteLog:
             )
             if done:
                 return done
-            _check_blobs(db, attached)
+            core.check_attachments(attached, lambda digest: _blob_size(db, digest))
             owner = known.id if known else _new_stream(db, stream)
             _insert(db, owner, recorded)
-            _attach(db, owner, attached)
+            if attached:
+                _attach(db, owner, attached)
             return recorded[-1].head
 
         return self._writer.run(job)
@@ -121,7 +138,7 @@ class SQLiteLog:
         return self._writer.run(job)
 
     def head(self, stream: str) -> Head | None:
-        with self._reader.exclusive() as db, translated(self.path):
+        with self._reader.exclusive() as db, translated(self._file):
             known = _find(db, stream)
         return known.head if known else None
 
@@ -133,9 +150,11 @@ class SQLiteLog:
         until: int | None = None,
         types: Collection[str] | None = None,
     ) -> Iterator[Recorded]:
-        with self._reader.exclusive() as db, translated(self.path):
+        with self._reader.exclusive() as db, translated(self._file, place=(stream, 1)):
             known = _find(db, stream)
             lineage = _lineage(db, stream)
+        if known and known.head.version <= lineage[0][1]:
+            raise CorruptLog("its own events are gone", stream=stream, version=known.head.version)
         last = known.head.version if known else 0
         last = last if until is None else min(until, last)
         for owner, low, high in core.segments(lineage, after, last):
@@ -147,7 +166,7 @@ class SQLiteLog:
             "WHERE position > ? ORDER BY position LIMIT ?"
         )
         while True:
-            with self._reader.exclusive() as db, translated(self.path):
+            with self._reader.exclusive() as db, translated(self._file):
                 rows = db.execute(query, (after, _PAGE)).fetchall()
             for name, *row in rows:
                 yield _recorded(name.decode(), row)
@@ -156,19 +175,14 @@ class SQLiteLog:
             after = rows[-1][2]
 
     def streams(self) -> Iterator[StreamInfo]:
-        query = (
-            "SELECT s.name, last.version, last.hash, first.recorded_at, last.recorded_at "
-            "FROM streams s "
-            "JOIN events first ON first.stream = s.id "
-            "AND first.version = coalesce(s.forked_at, 0) + 1 "
-            "JOIN events last ON last.stream = s.id "
-            "AND last.version = (SELECT max(version) FROM events WHERE stream = s.id) "
-            "WHERE s.deleted = 0 ORDER BY s.name"
-        )
-        with self._reader.exclusive() as db, translated(self.path):
-            rows = db.execute(query).fetchall()
+        with self._reader.exclusive() as db, translated(self._file):
+            try:
+                rows = db.execute(_STREAM + "ORDER BY s.name").fetchall()
+            except sqlite3.DatabaseError as error:
+                rows = _listed_one_by_one(db, error)
         for name, version, digest, created, updated in rows:
-            yield StreamInfo(name.decode(), Head(version, digest), created, updated)
+            head = Head(version, digest) if version else None
+            yield StreamInfo(name.decode(errors="replace"), head, created or 0, updated or 0)
 
     def delete(self, stream: str, prepared: Prepared) -> bool:
         def job(db: sqlite3.Connection) -> bool:
@@ -186,15 +200,20 @@ class SQLiteLog:
         digest = hashlib.sha256(data).hexdigest()
 
         def job(db: sqlite3.Connection) -> str:
-            db.execute("INSERT OR IGNORE INTO blobs (digest, data) VALUES (?, ?)", (digest, data))
+            # What was damaged since it was stored is mended.
+            db.execute(
+                "INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT (digest) DO "
+                "UPDATE SET data = excluded.data WHERE data <> excluded.data",
+                (digest, data),
+            )
             return digest
 
         return self._writer.run(job)
 
     def get_blob(self, digest: str) -> bytes:
-        with self._reader.exclusive() as db, translated(self.path):
+        with self._reader.exclusive() as db, translated(self._file):
             row = db.execute("SELECT data FROM blobs WHERE digest = ?", (digest,)).fetchone()
-        if row is None:
+        if row is None or hashlib.sha256(row[0]).hexdigest() != digest:
             raise AttachmentMissing(digest)
         return row[0]
 
@@ -214,7 +233,8 @@ class SQLiteLog:
             f"{only}ORDER BY version LIMIT ?"
         )
         while low < high:
-            with self._reader.exclusive() as db, translated(self.path):
+            place = (owner.name, low + 1)
+            with self._reader.exclusive() as db, translated(self._file, place=place):
                 rows = db.execute(query, (owner.id, low, high, _PAGE)).fetchall()
             for row in rows:
                 yield _recorded(owner.name, row)
@@ -248,7 +268,7 @@ def _recorded(stream: str, row: Sequence[Any]) -> Recorded:
     """A row of ``_COLUMNS`` as an event."""
     version, position, hash_, type_, schema, recorded_at, codec, salt, payload, digest = row
     return Recorded(
-        type_.decode(),
+        type_.decode(errors="replace"),
         schema,
         recorded_at,
         codec,
@@ -264,11 +284,26 @@ def _recorded(stream: str, row: Sequence[Any]) -> Recorded:
 
 def _find(db: sqlite3.Connection, stream: str) -> _Known | None:
     row = db.execute(
-        "SELECT id, version, hash FROM streams JOIN events ON stream = id "
+        "SELECT id, version, hash FROM streams LEFT JOIN events ON stream = id "
         "WHERE name = ? AND deleted = 0 ORDER BY version DESC LIMIT 1",
         (stream,),
     ).fetchone()
+    if row and row[1] is None:
+        raise CorruptLog("it has lost its events", stream=stream, version=1)
     return _Known(row[0], Head(row[1], row[2])) if row else None
+
+
+def _listed_one_by_one(db: sqlite3.Connection, error: sqlite3.DatabaseError) -> list[Any]:
+    """The listing of a file in which some streams are damaged: of those it tells the name."""
+    if primary_code(error) != sqlite3.SQLITE_CORRUPT:
+        raise error
+    rows: list[Any] = []
+    for id_, name in db.execute("SELECT id, name FROM streams WHERE deleted = 0").fetchall():
+        try:
+            rows += db.execute(_STREAM + "AND s.id = ?", (id_,)).fetchall()
+        except sqlite3.DatabaseError:
+            rows.append((name, None, None, None, None))
+    return sorted(rows)
 
 
 def _lineage(db: sqlite3.Connection, stream: str) -> list[tuple[_Owner, int]]:
@@ -277,13 +312,17 @@ def _lineage(db: sqlite3.Connection, stream: str) -> list[tuple[_Owner, int]]:
         "WITH RECURSIVE line (id, name, parent, inherited) AS ("
         " SELECT id, name, parent, coalesce(forked_at, 0) FROM streams"
         " WHERE name = ? AND deleted = 0"
-        " UNION ALL"
+        " UNION"
         " SELECT s.id, s.name, s.parent, coalesce(s.forked_at, 0) FROM streams s JOIN line"
         " ON s.id = line.parent"
         ") SELECT id, name, inherited FROM line",
         (stream,),
     )
-    return [(_Owner(id_, name.decode()), inherited) for id_, name, inherited in rows]
+    lineage = [(_Owner(id_, name.decode()), inherited) for id_, name, inherited in rows]
+    # UNION stops where a circle closes. A foreign key alone would not notice one.
+    if lineage and lineage[-1][1]:
+        raise CorruptLog("its parents lead to no root", stream=stream, version=1)
+    return lineage
 
 
 def _owner_at(db: sqlite3.Connection, stream: str, version: int) -> tuple[int, bytes]:
@@ -293,6 +332,8 @@ def _owner_at(db: sqlite3.Connection, stream: str, version: int) -> tuple[int, b
     row = db.execute(
         "SELECT hash FROM events WHERE stream = ? AND version = ?", (owner.id, version)
     ).fetchone()
+    if row is None:
+        raise CorruptLog("the event is missing", stream=stream, version=version)
     return owner.id, row[0]
 
 
@@ -331,28 +372,28 @@ def _insert(db: sqlite3.Connection, stream: int, recorded: Sequence[Recorded]) -
     )
 
 
-def _check_blobs(db: sqlite3.Connection, attached: Sequence[tuple[Recorded, str]]) -> None:
-    for _, digest in attached:
-        if not db.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone():
-            raise AttachmentMissing(digest)
+def _blob_size(db: sqlite3.Connection, digest: str) -> int | None:
+    row = db.execute("SELECT length(data) FROM blobs WHERE digest = ?", (digest,)).fetchone()
+    return row and row[0]
 
 
-def _attach(db: sqlite3.Connection, stream: int, attached: Sequence[tuple[Recorded, str]]) -> None:
+def _attach(db: sqlite3.Connection, stream: int, attached: Sequence[tuple[Recorded, Blob]]) -> None:
     db.executemany(
         "INSERT INTO attachments (digest, position) "
         "SELECT ?, position FROM events WHERE stream = ? AND version = ?",
-        [(digest, stream, fact.version) for fact, digest in attached],
+        [(blob.digest, stream, fact.version) for fact, blob in attached],
     )
 
 
 def _purge(db: sqlite3.Connection, stream: int) -> None:
     """Drop what no fork needs; go on to the parent when nothing is left to need it."""
     while True:
-        parent, deleted, needed = db.execute(
+        row = db.execute(
             "SELECT parent, deleted, (SELECT max(forked_at) FROM streams WHERE parent = s.id)"
             " FROM streams s WHERE id = ?",
             (stream,),
         ).fetchone()
+        parent, deleted, needed = row or (None, 0, None)
         if not deleted:
             return
         _drop(db, stream, needed or 0)

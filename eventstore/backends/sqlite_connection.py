@@ -8,11 +8,19 @@ import time
 import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from agent.eventstore.backends.sqlite_file import (
+    OpenedFile,
+    archive_uri,
+    is_archive,
+    obstacle,
+)
 from agent.eventstore.errors import (
     AgentError,
     AppendUnknown,
+    CorruptLog,
     StoreBusy,
     StoreError,
     StoreFull,
@@ -27,13 +35,26 @@ T = TypeVar("T")
 APPLICATION_ID = 0x41475345
 SCHEMA_VERSION = 1
 PAGE_SIZE = 8192
+MEMORY = ":memory:"
 
 
-def open_connection(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
-    """Open a log file, make or migrate its tables. Raises :class:`StoreUnusable`, `StoreBusy`."""
+def open_connection(
+    path: str, *, synchronous: str, busy_timeout: float, archive: bool = False
+) -> sqlite3.Connection:
+    """Open a log file, make or migrate its tables; ``archive`` takes it as nobody changes it.
+
+    Raises :class:`StoreUnusable`, :class:`StoreBusy`, :class:`StoreFull`.
+    """
     with translated(path):
-        connection = _connect(path, busy_timeout)
+        connection = sqlite3.connect(
+            archive_uri(path) if archive else path,
+            uri=archive,
+            timeout=busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
         try:
+            connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
             _wait(busy_timeout, lambda: _refuse_foreign(connection, path))
             _wait(busy_timeout, lambda: connection.execute("PRAGMA journal_mode = WAL"))
             connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -47,14 +68,6 @@ def open_connection(path: str, *, synchronous: str, busy_timeout: float) -> sqli
     return connection
 
 
-def _connect(path: str, busy_timeout: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
-    )
-    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-    return connection
-
-
 def _wait(busy_timeout: float, step: Callable[[], object]) -> None:
     # SQLite's own busy handler does not wait here when two processes open a new file at once.
     deadline = time.monotonic() + busy_timeout
@@ -63,8 +76,7 @@ def _wait(busy_timeout: float, step: Callable[[], object]) -> None:
             step()
             return
         except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > deadline:
+            if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 
@@ -105,55 +117,92 @@ def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
 
 
 @contextmanager
-def translated(path: str) -> Generator[None]:
-    """Turn SQLite's errors into ours, with what to do next."""
+def translated(
+    path: str, *, committing: bool = False, place: tuple[str, int] | None = None
+) -> Generator[None]:
+    """Turn SQLite's errors into ours, with what to do next.
+
+    ``place`` is the stream that is read, and the version from which on.
+    """
     try:
         yield
+    except UnicodeDecodeError as error:  # a name, or SQLite's own words about a damaged one
+        raise StoreUnusable(f"{path} is damaged; restore a backup of it: {error}") from error
     except sqlite3.Error as error:
+        if committing and primary_code(error) == sqlite3.SQLITE_IOERR:
+            raise AppendUnknown(
+                f"the disk failed while writing {path}, so what was being written may or may not "
+                f"be there; open the store again to see: {error}"
+            ) from error
+        if place and primary_code(error) == sqlite3.SQLITE_CORRUPT:
+            reason = f"{path} is damaged here or further on ({error})"
+            raise CorruptLog(reason, stream=place[0], version=place[1]) from error
         raise _translate(error, path) from error
 
 
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's code for a kind of error, without its finer distinctions; 0 for Python's own."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def _translate(error: sqlite3.Error, path: str) -> StoreError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    match code:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+    match primary_code(error):
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
             return StoreBusy(f"{path} is locked by another writer; try again: {error}")
+        case sqlite3.SQLITE_IOERR if error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHMSIZE:
+            return _full(error, path)
         case sqlite3.SQLITE_FULL:
-            return StoreFull(f"no room to write {path}; free some space and try again: {error}")
+            return _full(error, path)
         case sqlite3.SQLITE_NOTADB:
             return StoreUnusable(f"{path} is not a SQLite database; name another file")
         case sqlite3.SQLITE_CANTOPEN:
-            return StoreUnusable(f"cannot open {path}; does its folder exist? {error}")
-        case sqlite3.SQLITE_READONLY:
-            return StoreUnusable(f"{path} cannot be written; check its permissions: {error}")
-        case sqlite3.SQLITE_CORRUPT:
+            return StoreUnusable(f"cannot open {path}: {obstacle(path)}")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return StoreUnusable(
+                f"{path} can be read, but not written: change its permissions, "
+                f"or copy it to where it can be: {error}"
+            )
+        case sqlite3.SQLITE_ERROR if "no such" not in str(error):
+            return StoreError(f"{path}: {error}")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_ERROR:
             return StoreUnusable(f"{path} is damaged; restore a backup of it: {error}")
         case sqlite3.SQLITE_IOERR:
-            return AppendUnknown(f"the disk failed while writing {path}: {error}")
+            return StoreUnusable(f"the disk failed while reading {path}; check it: {error}")
         case _:
             return StoreError(f"{path}: {error}")
+
+
+def _full(error: sqlite3.Error, path: str) -> StoreFull:
+    return StoreFull(f"no room to write {path}; free some space and try again: {error}")
 
 
 class Shared:
     """One connection for all threads of this process, one at a time.
 
-    It is closed by :meth:`close`, or with the object, or when the interpreter exits.
+    It is closed by :meth:`close`, or with the object, or when the interpreter exits. ``connect``
+    is told by ``archive=`` whether the file is one, which stays open no longer than it is read.
     """
 
-    def __init__(self, path: str, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, path: str, connect: Callable[..., sqlite3.Connection]) -> None:
         self.path = path
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
+        self._file: OpenedFile | None = None
         self._closing: weakref.finalize[..., Any] | None = None
         self._lock = threading.RLock()
         self._busy = False
-        self._closed = False
+        self._ended = ""
 
     @contextmanager
     def exclusive(self) -> Generator[sqlite3.Connection]:
         """The connection, for this thread alone."""
         with self._alone():
-            yield self._open()
+            archive = is_archive(self.path) if self._connection is None else False
+            try:
+                yield self._open(archive=archive)
+            finally:
+                if archive:
+                    self._drop()
 
     @contextmanager
     def _alone(self) -> Generator[None]:
@@ -168,21 +217,34 @@ class Shared:
             finally:
                 self._busy = False
 
-    def _open(self) -> sqlite3.Connection:
-        if self._closed:
-            raise StoreUnusable(f"{self.path} was closed; open it again")
+    def _open(self, *, archive: bool) -> sqlite3.Connection:
+        if self._ended:
+            raise StoreUnusable(f"{self.path} {self._ended}; open it again")
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection = self._connect(archive=archive)
             self._closing = weakref.finalize(self, self._connection.close)
+            self._file = None if archive or self.path == MEMORY else OpenedFile(self.path)
         return self._connection
+
+    def _drop(self) -> None:
+        self._connection = None
+        if self._closing is not None:
+            self._closing()
+
+    def check(self) -> None:
+        """Raise :class:`StoreUnusable` if the file is no longer the one that was opened."""
+        if self._file is not None:
+            self._file.check()
 
     def close(self) -> None:
         """Close it for good."""
         with self._alone():
-            self._closed = True
-            self._connection = None
-            if self._closing is not None:
-                self._closing()
+            self.end("was closed")
+
+    def end(self, reason: str) -> None:
+        """Close it for good and say why, for whoever holds it exclusively."""
+        self._ended = reason
+        self._drop()
 
     def forget(self) -> None:
         """In a forked child: leave the parent's connection alone and start anew.
@@ -201,6 +263,10 @@ class Shared:
 _inherited: list[sqlite3.Connection] = []
 
 
+_PATIENCE = 1.0
+"""Seconds that a write sleeps before it looks for itself whether it has been forgotten."""
+
+
 class _Ticket(Generic[T]):
     """A write that waits for its commit."""
 
@@ -209,6 +275,7 @@ class _Ticket(Generic[T]):
         self.done = False
         self.value: T | None = None
         self.error: BaseException | None = None
+        self._calls: SimpleQueue[None] = SimpleQueue()
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Do the write inside the open transaction; a refusal concerns this write only."""
@@ -218,48 +285,86 @@ class _Ticket(Generic[T]):
         except AgentError as error:
             self.error = error
 
+    def called(self) -> bool:
+        """Sleep until called; False if that took suspiciously long."""
+        try:
+            self._calls.get(timeout=_PATIENCE)
+        except Empty:
+            return False
+        return True
+
+    def call(self) -> None:
+        """Wake whoever sleeps here: the write is done, or the first in the queue."""
+        self._calls.put(None)
+
 
 class Writer:
     """The process's one writer. Whoever holds it commits what all threads have queued.
 
-    A job decides first and writes last: it raises an :class:`AgentError` only before its first
-    write, so a refused job leaves nothing behind in a shared transaction.
+    The first in the queue waits for the connection and then writes for all who came after it; they
+    sleep until they are called. A job decides first and writes last: it raises an
+    :class:`AgentError` only before its first write, so a refused job leaves nothing behind in a
+    shared transaction.
     """
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self._queue: deque[_Ticket[object]] = deque()
+        self._queue: deque[_Ticket[Any]] = deque()
 
     def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run a job in a transaction and commit it; several threads' jobs share one commit."""
         ticket = _Ticket(job)
-        self._queue.append(ticket)  # pyright: ignore[reportArgumentType] - invariant, but only read
+        self._queue.append(ticket)
         try:
-            with self.shared.exclusive() as connection:
-                if not ticket.done:
-                    batch = self._drain()
-                    self._commit(connection, batch if ticket in batch else [*batch, ticket])  # pyright: ignore[reportArgumentType]
+            while not ticket.done:
+                # A call is lost when Ctrl-C comes between a commit and its calls.
+                if self._first() is ticket or not ticket.called():
+                    self._write(ticket)
         except BaseException:
             with suppress(ValueError):
-                self._queue.remove(ticket)  # pyright: ignore[reportArgumentType]
+                self._queue.remove(ticket)
+            first = self._first()
+            if first is not None:
+                first.call()
             raise
         if ticket.error is not None:
             raise ticket.error
         return ticket.value  # pyright: ignore[reportReturnType] - set by run()
 
-    def _drain(self) -> list[_Ticket[object]]:
-        batch: list[_Ticket[object]] = []
+    def _first(self) -> _Ticket[Any] | None:
+        with suppress(IndexError):
+            return self._queue[0]
+        return None
+
+    def _write(self, ticket: _Ticket[Any]) -> None:
+        """Commit whatever is queued by the time that the connection is free."""
+        batch: list[_Ticket[Any]] = []
+        try:
+            with self.shared.exclusive() as connection:
+                if not ticket.done:
+                    batch = self._drain()
+                    self._commit(connection, batch if ticket in batch else [*batch, ticket])
+        finally:
+            self._queue.extendleft(other for other in reversed(batch) if not other.done)
+            for other in batch:
+                other.call()
+
+    def _drain(self) -> list[_Ticket[Any]]:
+        batch: list[_Ticket[Any]] = []
         while self._queue:
             batch.append(self._queue.popleft())
         return batch
 
     def _commit(self, connection: sqlite3.Connection, batch: list[_Ticket[object]]) -> None:
         try:
-            with translated(self.shared.path):
-                _transact(connection, batch)
-        except StoreBusy as error:
+            with translated(self.shared.path, committing=True):
+                self._transact(connection, batch)
+        except (StoreBusy, AppendUnknown) as error:
             for ticket in batch:
                 ticket.error = error
+            # After a failed flush a later one may succeed without having written everything.
+            if isinstance(error, AppendUnknown):
+                self.shared.end("takes no more since its disk failed")
         except Exception as error:  # noqa: BLE001 - run() raises it in the thread that it concerns
             if len(batch) > 1:
                 for ticket in batch:
@@ -269,19 +374,19 @@ class Writer:
         for ticket in batch:
             ticket.done = True
 
+    def _transact(self, connection: sqlite3.Connection, batch: list[_Ticket[object]]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for ticket in batch:
+                ticket.run(connection)
+            self.shared.check()
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
     def forget(self) -> None:
         """In a forked child: what other threads had queued is the parent's."""
         self._queue.clear()
         self.shared.forget()
-
-
-def _transact(connection: sqlite3.Connection, batch: list[_Ticket[object]]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for ticket in batch:
-            ticket.run(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise

@@ -28,7 +28,7 @@ CREATE UNIQUE INDEX streams_name ON streams (name) WHERE deleted = 0;
 CREATE INDEX streams_parent ON streams (parent, forked_at) WHERE parent IS NOT NULL;
 
 CREATE TABLE events (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    position INTEGER PRIMARY KEY,
     stream INTEGER NOT NULL REFERENCES streams (id),
     version INTEGER NOT NULL CHECK (version > 0),
     type TEXT NOT NULL,

@@ -6,7 +6,13 @@ import hashlib
 
 from agent.eventstore.conformance.contract import Contract
 from agent.eventstore.conformance.expectations import expect, refused
-from agent.eventstore.conformance.facts import attached, attached_to_result, said, started
+from agent.eventstore.conformance.facts import (
+    attached,
+    attached_as,
+    attached_to_result,
+    said,
+    started,
+)
 from agent.eventstore.errors import AttachmentMissing
 
 
@@ -29,14 +35,16 @@ class Attachments(Contract):
         expect("the name", name, error.digest)
 
     def test_63_an_attachment_comes_before_the_event(self) -> None:
-        """An event that names an attachment is refused until the log holds it."""
+        """An event that names an attachment is refused until the log holds it, of that size."""
         facts = [started("a"), attached(b"x")]
         error = refused(AttachmentMissing, lambda: self.log.append("a", facts, expected=None))
         expect("the name", hashlib.sha256(b"x").hexdigest(), error.digest)
-        expect("the feed", [], self.feed())
 
+        lying = [started("a"), attached_as(error.digest, 2)]
         self.log.put_blob(b"x")
 
+        refused(AttachmentMissing, lambda: self.log.append("a", lying, expected=None))
+        expect("the feed", [], self.feed())
         expect("the version", 2, self.log.append("a", facts, expected=None).version)
 
     def test_64_an_attachment_inside_a_result_counts(self) -> None:

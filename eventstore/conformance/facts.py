@@ -38,6 +38,12 @@ def attached(*contents: bytes) -> Prepared:
     return fixed(MessageAdded(message=Message.user("Here:", *files)))
 
 
+def attached_as(digest: str, size: int) -> Prepared:
+    """A message that names an attachment, of whatever bytes."""
+    file = FilePart(Blob(digest, size), "text/plain")
+    return fixed(MessageAdded(message=Message.user("Here:", file)))
+
+
 def attached_to_result(content: bytes) -> Prepared:
     """A message with an attachment inside a tool's result."""
     file = FilePart(Blob.of(content), "text/plain")

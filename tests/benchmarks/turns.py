@@ -1,28 +1,28 @@
 """One whole run with a model that answers at once, on SQLite (FULL): does it grow with history?"""
 
-import statistics
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from agent import Agent
 from agent.stores import SQLiteStore
-from tests.benchmarks.given import QUESTION, cpu_ms, filled, parrot, spread
+from tests.benchmarks.given import QUESTION, Figure, cpu_ms, filled, median, parrot
 
 LENGTHS = (0, 1000, 5000)
 ROUNDS, RUNS = 15, 20
 
 
-def lines() -> Iterator[str]:
+def figures() -> Iterator[Figure]:
     """CPU per run at each length, measured in turn, round after round."""
     with tempfile.TemporaryDirectory() as folder, SQLiteStore(Path(folder, "log.db")) as store:
         for turns in LENGTHS:
             filled(store, f"{turns}", turns)
         samples = _measured(store)
-    base = statistics.median(samples[0])
+    at = {turns: median(samples[turns]) for turns in LENGTHS}
     for turns in LENGTHS:
-        ratio = statistics.median(samples[turns]) / base
-        yield f"{turns:>5} turns: {spread(samples[turns])} ms CPU a run, {ratio:.2f} of at 0"
+        yield Figure(f"a run after {turns:,} turns", at[turns], "ms CPU", 2)
+    yield Figure("at 1,000 turns", at[1000] / at[0], "times at 0", 1.3)
+    yield Figure("at 5,000 turns", at[5000] / at[0], "times at 0")
 
 
 def _measured(store: SQLiteStore) -> dict[int, list[float]]:

@@ -177,7 +177,7 @@ def test_attachments_of_events():
     facts = record(
         [attached(b"x", b"y"), said("z"), attached(b"x")], stream="a", after=Head(1, ZERO)
     )
-    x, y = Blob.of(b"x").digest, Blob.of(b"y").digest
+    x, y = Blob.of(b"x"), Blob.of(b"y")
     erased = Recorded(
         "message.added", 1, 0, 1, None, None, bytes(32), stream="a", version=9, hash=ZERO
     )

@@ -75,7 +75,7 @@ def test_attachments_are_named_once():
     image, file = ImagePart(one), FilePart(two, "text/plain")
     message = Message.user(image, file, image, ToolResultPart("c", (TextPart("x"), file)))
 
-    assert attachments_of(MessageAdded(message=message)) == (one.digest, two.digest)
+    assert attachments_of(MessageAdded(message=message)) == (one, two)
 
 
 def test_attachments_are_found_in_every_event():
@@ -83,7 +83,7 @@ def test_attachments_are_found_in_every_event():
     naming = {tag for (tag, _), event in SAMPLES.items() if b'"blob"' in msgspec.json.encode(event)}
 
     assert naming == {tag for (tag, _), event in SAMPLES.items() if attachments_of(event)}
-    assert (BLOB.digest,) == attachments_of(SAMPLES["turn.started", 1])
+    assert attachments_of(SAMPLES["turn.started", 1]) == (BLOB,)
 
 
 def test_silent_events_have_no_parts():

@@ -44,7 +44,7 @@ class Row:
 
     def __init__(self, fact: Recorded) -> None:
         self.fact = fact
-        self.attached = {digest for _, digest in core.attachments([fact])}
+        self.attached = {blob.digest for _, blob in core.attachments([fact])}
 
 
 class Model:
@@ -118,7 +118,7 @@ class Model:
         stored = [row.fact.hash for row in rows]
         if stored != [fact.hash for fact in facts[: len(rows)]]:
             raise ConflictError(name, expected=facts[-1].head, actual=self.head(name))
-        self.held |= {digest for _, digest in core.attachments(facts)}
+        self.held |= {blob.digest for _, blob in core.attachments(facts)}
         own = record(facts, stream=name, after=None)[len(rows) :]
         return self.write(own, rows) if own else facts[-1].head
 

@@ -27,7 +27,10 @@ PAGE = 8192
         (sqlite3.SQLITE_READONLY, StoreUnusable),
         (sqlite3.SQLITE_READONLY_DBMOVED, StoreUnusable),
         (sqlite3.SQLITE_CORRUPT, StoreUnusable),
-        (sqlite3.SQLITE_IOERR_FSYNC, AppendUnknown),
+        (sqlite3.SQLITE_PERM, StoreUnusable),
+        (sqlite3.SQLITE_PROTOCOL, StoreBusy),
+        (sqlite3.SQLITE_IOERR_READ, StoreUnusable),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, StoreFull),
         (sqlite3.SQLITE_CONSTRAINT_TRIGGER, StoreError),
     ],
 )
@@ -41,6 +44,19 @@ def test_errors_are_translated(code: int, error: type[StoreError]):
 
     assert error is type(caught.value)
     assert cause is caught.value.__cause__
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_SHMSIZE])
+def test_failed_commit_is_unknown(code: int):
+    """What a disk says while it commits tells nothing about what is on it."""
+    cause = sqlite3.OperationalError("the words of SQLite")
+    cause.sqlite_errorcode = code
+
+    with (
+        pytest.raises(AppendUnknown, match="open the store again"),
+        translated("log.db", committing=True),
+    ):
+        raise cause
 
 
 def test_other_errors_pass():

@@ -2,12 +2,13 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from agent.eventstore import core
+from agent.eventstore.backends import sqlite_connection
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.conformance.facts import attached, deleted, places, said, started
 from agent.eventstore.errors import (
@@ -58,13 +59,15 @@ def test_full_disk_is_no_loss(log: SQLiteLog, head: Head):
 
 
 def together(log: SQLiteLog, *jobs: Callable[[], object]) -> tuple[list[Future[object]], int]:
-    """Queue each job in a thread of its own, then let them all go; how often was committed."""
+    """Queue the jobs in order, each in its thread, then let all go; how often was committed."""
     commits: list[str] = []
     with ThreadPoolExecutor(len(jobs)) as pool, writer(log) as db:
         db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
-        futures = [pool.submit(job) for job in jobs]
-        while len(log._writer._queue) < len(jobs):
-            threading.Event().wait(0.001)
+        futures: list[Future[object]] = []
+        for job in jobs:
+            futures.append(pool.submit(job))
+            while len(log._writer._queue) < len(futures):
+                threading.Event().wait(0.001)
     with writer(log) as db:
         db.set_trace_callback(None)
     return futures, len(commits)
@@ -96,7 +99,8 @@ def test_refusal_concerns_one_writer(log: SQLiteLog, head: Head):
 
     won, late, missing, none, made = futures
     assert commits == 1
-    assert {ConflictError, type(None)} == {type(won.exception()), type(late.exception())}
+    assert won.exception() is None
+    assert isinstance(late.exception(), ConflictError)
     assert isinstance(missing.exception(), AttachmentMissing)
     assert none.result() is False
     assert log.head("c") == made.result()
@@ -115,6 +119,66 @@ def test_failure_reaches_its_own_thread(log: SQLiteLog, head: Head):
     made, failed, other = futures
     assert isinstance(failed.exception(), UnicodeEncodeError)
     assert (log.head("b"), log.head("c")) == (made.result(), other.result())
+
+
+def interrupt(_: object) -> None:
+    """A write during which Ctrl-C comes."""
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_write_takes_no_other_along(log: SQLiteLog, head: Head, monkeypatch):
+    """What shared a transaction with an interrupted write is written by the next in the queue."""
+    monkeypatch.setattr(sqlite_connection, "_PATIENCE", 60)
+
+    futures, _ = together(
+        log,
+        lambda: log._writer.run(interrupt),
+        lambda: log.append("b", [started("b")], expected=None),
+        lambda: log.append("c", [started("c")], expected=None),
+    )
+
+    interrupted, made, other = futures
+    assert isinstance(interrupted.exception(timeout=10), KeyboardInterrupt)
+    assert (log.head("b"), log.head("c")) == (made.result(timeout=10), other.result(timeout=10))
+
+
+def test_who_waits_behind_an_interrupted_one_is_called(log: SQLiteLog, head: Head, monkeypatch):
+    """When the first in the queue goes away without having written, the next one writes."""
+    monkeypatch.setattr(sqlite_connection, "_PATIENCE", 60)
+    exclusive, first = log._writer.shared.exclusive, threading.Event()
+
+    @contextmanager
+    def interrupted_once():
+        if not first.is_set():
+            first.set()
+            while len(log._writer._queue) < 2:
+                threading.Event().wait(0.001)
+            raise KeyboardInterrupt
+        with exclusive() as db:
+            yield db
+
+    monkeypatch.setattr(log._writer.shared, "exclusive", interrupted_once)
+    with ThreadPoolExecutor(2) as pool:
+        gone = pool.submit(log.append, "b", [started("b")], expected=None)
+        first.wait()
+        waiting = pool.submit(log.append, "c", [started("c")], expected=None)
+
+        assert isinstance(gone.exception(timeout=10), KeyboardInterrupt)
+        assert waiting.result(timeout=10) == log.head("c")
+    assert log.head("b") is None
+
+
+def test_a_lost_call_is_made_up_for(log: SQLiteLog, head: Head, monkeypatch):
+    """A write that nobody calls looks for itself, and is found done or writes."""
+    monkeypatch.setattr(sqlite_connection, "_PATIENCE", 0.01)
+    monkeypatch.setattr(sqlite_connection._Ticket, "call", lambda ticket: None)
+    names = "bcdefghi"
+
+    futures, _ = together(
+        log, *(lambda name=name: log.append(name, [started(name)], expected=None) for name in names)
+    )
+
+    assert [log.head(name) for name in names] == [f.result(timeout=10) for f in futures]
 
 
 def test_busy_is_waited_for_once(path: Path):
