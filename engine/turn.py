@@ -65,7 +65,6 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 _HARDLY_ANY = 0.001
-_LONGEST_SHOWN = 100
 
 Steps = Generator[Effect, Any, V]
 """A part of a turn: yields effects, is sent their outcomes, returns a value."""
@@ -275,8 +274,7 @@ class _Turn(Generic[T]):
         announce = ToolCallEvent(call.call_id, call.name, call.arguments)
         if found is None:
             known = ", ".join(self._setup.tools.names) or "none"
-            name = call.name[:_LONGEST_SHOWN]
-            text = f"UnknownTool: there is no tool {name!r}; the tools are: {known}"
+            text = f"UnknownTool: there is no tool {call.name[:100]!r}; the tools are: {known}"
             self._returned(ToolOutcome(call.call_id, (TextPart(text),), True, 0.0), call.name)  # noqa: FBT003
             return None
         fact = self._journal.record(ToolCalled(call_id=call.call_id, tool=call.name), announce)
