@@ -31,7 +31,7 @@ class Agent:
 
     >>> agent = Agent(provider="openai", model="gpt-4o")  # key from OPENAI_API_KEY
 
-    ``provider`` is a name or a :class:`~agent.engine.provider.Provider`; ``base_url`` points to
+    ``provider`` is a name or a :class:`~agent.providers.Provider`; ``base_url`` points to
     another server of the same protocol. ``store`` keeps the sessions; without one each session
     lives in memory. ``max_steps``, ``max_retries``, ``timeout`` and ``deadline`` (seconds) bound
     every turn, and further keyword arguments are the default settings of turns.

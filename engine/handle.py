@@ -30,11 +30,9 @@ from agent.eventstore.events import (
     Event,
     MessageAdded,
     SessionForked,
-    parts_of,
 )
 from agent.eventstore.export import export_events
 from agent.eventstore.log import Durability
-from agent.eventstore.messages import blobs_of
 from agent.eventstore.record import Head, record
 from agent.projections import session as projection
 from agent.projections.fold import replay
@@ -155,7 +153,6 @@ class Handle:
     def _append(self, append: Append) -> None:
         before = self.journal.committed
         try:
-            self._put_blobs(append)
             self._land(append)
         except AgentError:
             raise
@@ -171,12 +168,6 @@ class Handle:
         self.log.append(self.binding.key, append.events, expected=append.expected)
         self.journal.settle(append)
         self._wanted = Wanted()
-
-    def _put_blobs(self, append: Append) -> None:
-        for fact in append.events:
-            for blob in blobs_of(parts_of(fact.event)):
-                if blob.data is not None:
-                    self.log.put_blob(blob.data)
 
     @contextmanager
     def exclusive(self) -> Generator[None]:

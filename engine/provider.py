@@ -6,8 +6,13 @@ written once for streaming and not, and knows nothing of logs, turns or retries.
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import msgspec
 
@@ -90,55 +95,75 @@ class Answer(msgspec.Struct, frozen=True):
     response_id: str | None = None
 
 
-@runtime_checkable
-class Provider(Protocol):
-    """A way to reach models. Implement it to bring your own."""
+class Provider(ABC):
+    """A way to reach models. Subclass it to bring your own: a name and three methods make one.
 
-    @property
-    def name(self) -> str:
-        """Whose models these are."""
-        ...
+    ``name`` says whose models these are and ``api`` which of the provider's protocols is spoken.
+    ``encoder`` is the version of the rules that build a body: change it when the bytes change.
+    All three are recorded with every request. ``default_model`` serves agents that name none.
 
-    @property
-    def api(self) -> str:
-        """Which of the provider's protocols is spoken."""
-        ...
+    One provider is shared by all sessions of an agent, and by their threads.
+    """
 
-    @property
-    def encoder(self) -> str:
-        """The version of the rules that build a body; raise it when the bytes change."""
-        ...
+    name: str
+    api: str = "chat"
+    encoder: str = "1"
+    default_model: str | None = None
 
-    @property
-    def default_model(self) -> str | None:
-        """The model of an agent that names none."""
-        ...
-
+    @abstractmethod
     def encode_message(
         self, message: Message, model: str, attachments: Mapping[str, bytes]
     ) -> Sequence[bytes]:
-        """The message as items of the body's list. Must depend on nothing else."""
-        ...
+        """The message as items of the body's list. Must depend on nothing else.
 
-    def encode_frame(self, prompt: Prompt) -> Frame:
-        """What stands around the messages."""
-        ...
-
-    def call(self, request: ModelRequest) -> Iterator[Delta | Answer]:
-        """Ask the model: deltas when ``request.prompt.stream``, then the answer, last.
-
-        Raises :class:`~agent.engine.errors.ProviderError`.
+        Called once for each message of a session, not for each request. ``attachments`` are the
+        bytes of the message's blobs by their digests.
         """
-        ...
 
-    def call_async(self, request: ModelRequest) -> AsyncIterator[Delta | Answer]:
-        """The same without blocking the event loop."""
-        ...
+    @abstractmethod
+    def encode_frame(self, prompt: Prompt) -> Frame:
+        """What stands around the messages. Called for each request."""
 
-    def close(self) -> None:
+    @abstractmethod
+    def call(self, request: ModelRequest) -> Iterator[Delta | Answer]:
+        """Send ``request.body``: deltas when ``request.prompt.stream``, then the answer, last.
+
+        A generator that is closed half way hangs up. Raises
+        :class:`~agent.engine.errors.ProviderError`, one that is ``retryable`` where another
+        attempt may succeed.
+        """
+
+    async def call_async(self, request: ModelRequest) -> AsyncIterator[Delta | Answer]:
+        """The same without blocking the event loop.
+
+        By default :meth:`call` runs in a thread, which hangs up with the next piece that arrives
+        after nobody waits any more. Override it where many calls run at once.
+        """
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[Delta | Answer | None] = asyncio.Queue()
+        dropped = threading.Event()
+
+        def read() -> None:
+            for item in self.call(request):
+                if dropped.is_set():
+                    return
+                loop.call_soon_threadsafe(arrived.put_nowait, item)
+
+        thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)
+        reading = loop.run_in_executor(thread, contextvars.copy_context().run, read)
+        reading.add_done_callback(lambda _: arrived.put_nowait(None))
+        try:
+            while (item := await arrived.get()) is not None:
+                yield item
+            await reading
+        finally:
+            dropped.set()
+            reading.cancel()
+            thread.shutdown(wait=False)
+
+    def close(self) -> None:  # noqa: B027 - a hook: many have nothing to close
         """Release connections."""
-        ...
 
     async def aclose(self) -> None:
         """Release connections, those of the running event loop included."""
-        ...
+        self.close()

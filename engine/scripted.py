@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agent.engine.provider import Answer, Delta, Frame, ModelRequest, Prompt, TextDelta
+from agent.engine.provider import Answer, Delta, Frame, ModelRequest, Prompt, Provider, TextDelta
 from agent.eventstore.errors import AgentError
 from agent.eventstore.messages import Message, TextPart, ToolCallPart
 from agent.eventstore.values import FinishReason, Usage
@@ -67,7 +67,7 @@ Scripted = str | Call | Sequence[Call] | Reply | Message | Exception
 """One line of a script: text, a call, parallel calls, a whole reply, or an error to raise."""
 
 
-class ScriptedModel:
+class ScriptedModel(Provider):
     """Answers with the lines of a script, one for each request, and keeps the requests.
 
     >>> model = ScriptedModel(["Hello!", Call("add", {"a": 1, "b": 2}), "Three."])
@@ -115,12 +115,6 @@ class ScriptedModel:
             await asyncio.sleep(reply.delay)
             yield TextDelta(piece)
         yield _answer(reply)
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-    async def aclose(self) -> None:
-        """There is nothing to close."""
 
     def _next(self, request: ModelRequest) -> Reply:
         with self._lock:

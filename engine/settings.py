@@ -18,7 +18,9 @@ from agent.eventstore.values import Settings
 class SettingsOptions(TypedDict, total=False):
     """How the model should answer, as keyword arguments.
 
-    ``extra`` goes into the request as it is, for what a provider knows and this library does not.
+    ``tool_choice`` is ``"auto"``, ``"none"``, or for the turn's first answer ``"required"`` or the
+    name of a tool. ``extra`` goes into the request as it is, for what a provider knows and this
+    library does not.
     """
 
     temperature: float
@@ -84,6 +86,16 @@ def settings_of(options: SettingsOptions) -> Settings:
         stop=(stop,) if isinstance(stop, str) else tuple(stop) if stop is not None else None,
         extra=to_raw(dict(extra), of="extra") if extra else EMPTY_OBJECT,
     )
+
+
+def settings_of_step(settings: Settings, step: int) -> Settings:
+    """The settings of one request of a turn.
+
+    A forced tool call is forced once: if every answer had to be a call, none could end the turn.
+    """
+    if step == 1 or settings.tool_choice in (None, "auto", "none"):
+        return settings
+    return msgspec.structs.replace(settings, tool_choice=None)
 
 
 def _check(name: str, value: object, kinds: type | tuple[type, ...]) -> None:

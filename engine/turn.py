@@ -34,6 +34,7 @@ from agent.engine.errors import (
 from agent.engine.failures import failure_of
 from agent.engine.provider import Prompt
 from agent.engine.retries import retry_delay
+from agent.engine.settings import settings_of_step
 from agent.engine.stream import Response, ToolCallEvent, ToolResultEvent
 from agent.engine.tools import ToolContext, ToolRun, Toolset
 from agent.eventstore.errors import AgentError, StoreError
@@ -195,7 +196,7 @@ class _Turn(Generic[T]):
             self._ask.model,
             conversation.system,
             conversation.tools.definitions,
-            self._ask.settings,
+            settings_of_step(self._ask.settings, step),
             self._ask.output.schema if self._ask.output else None,
             self._ask.stream,
         )

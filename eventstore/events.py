@@ -303,5 +303,9 @@ def parts_of(event: Event) -> tuple[Part, ...]:
 
 
 def attachments_of(event: Event) -> tuple[Blob, ...]:
-    """The attachments that an event names, each once."""
-    return tuple(dict.fromkeys(blobs_of(parts_of(event))))
+    """The attachments that an event names, each once, with its bytes if they came along."""
+    found: dict[Blob, Blob] = {}
+    for blob in blobs_of(parts_of(event)):
+        if blob.data is not None or blob not in found:
+            found[blob] = blob
+    return tuple(found.values())

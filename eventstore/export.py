@@ -86,11 +86,13 @@ class _Identity(msgspec.Struct):
 
 
 class Export(msgspec.Struct, frozen=True):
-    """A checked export: the session's id, its events chained from version 1, its attachments."""
+    """A checked export: the session's id, and its events chained from version 1.
+
+    The bytes of attachments came along with the events that name them.
+    """
 
     session_id: str
     recorded: list[Recorded]
-    attachments: dict[str, bytes]
 
     @property
     def head(self) -> Head:
@@ -108,7 +110,7 @@ class Export(msgspec.Struct, frozen=True):
         """The same with one more event."""
         more = record([prepared], stream=self.session_id, after=self.head)
         recorded = [*self.recorded, *more]
-        return Export(session_id_of(recorded), recorded, self.attachments)
+        return Export(session_id_of(recorded), recorded)
 
 
 def session_id_of(recorded: Iterable[Recorded]) -> str:
@@ -206,10 +208,11 @@ def parse_export(data: Mapping[str, Any]) -> Export:
         if len(content) != blob.size:
             reason = f"attachment {blob.digest} has not the {blob.size} bytes that it should"
             raise InvalidExport(reason, version=fact.version)
+        blob.bringing(content)
         unused.discard(blob.digest)
     if unused:
         raise InvalidExport(f"no event names the attachment {min(unused)}")
-    return Export(envelope.session_id, recorded, attachments)
+    return Export(envelope.session_id, recorded)
 
 
 def _envelope(data: Mapping[str, Any]) -> _Envelope:
@@ -310,8 +313,6 @@ def import_events(log: EventLog, stream: str, export: Export) -> Head:
     if actual is not None:
         _check_prefix(log, stream, actual, export)
     tail = export.recorded[actual.version if actual else 0 :]
-    for _, blob in core.attachments(tail):
-        log.put_blob(export.attachments[blob.digest])
     return log.append(stream, tail, expected=actual) if tail else export.head
 
 

@@ -52,6 +52,9 @@ class EventLog(Protocol):
     def append(self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None) -> Head:
         """Append all events or none; ``expected=None`` means that the stream must not exist.
 
+        Attachments whose bytes came along with their events are stored with them; of all others
+        the log must hold the bytes already, else it raises :class:`AttachmentMissing`.
+
         A retry (the stream already holds exactly these events after ``expected``) is answered
         with its original head. Raises :class:`ConflictError` otherwise, and
         :class:`AppendUnknown` when the outcome is not known.
@@ -100,7 +103,7 @@ class EventLog(Protocol):
         ...
 
     def put_blob(self, data: bytes) -> str:
-        """Store an attachment; returns its digest (SHA-256, hex)."""
+        """Store an attachment before its event; returns its digest (SHA-256, hex)."""
         ...
 
     def get_blob(self, digest: str) -> bytes:

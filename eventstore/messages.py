@@ -40,15 +40,18 @@ class Blob(
 
     @classmethod
     def of(cls, data: bytes) -> Blob:
-        """Name these bytes; they travel with the object until a log has stored them."""
+        """Name these bytes, which travel with the object and are stored with its event."""
         if not isinstance(data, bytes | bytearray | memoryview):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
             raise TypeError(
                 f"an attachment is bytes, not {type(data).__name__}; Path(...).read_bytes() gives "
                 "those of a file"
             )
-        blob = cls(hashlib.sha256(data).hexdigest(), len(data))
-        vars(blob)["data"] = bytes(data)
-        return blob
+        return cls(hashlib.sha256(data).hexdigest(), len(data)).bringing(data)
+
+    def bringing(self, data: bytes) -> Blob:
+        """The same with its bytes."""
+        vars(self)["data"] = bytes(data)
+        return self
 
     @property
     def data(self) -> bytes | None:
@@ -148,6 +151,19 @@ class ToolCallPart(_Part, tag="tool_call", frozen=True):
     arguments: str
     provider_id: str | None = None
     opaque: Opaque | None = None
+
+    @property
+    def valid_arguments(self) -> str:
+        """The arguments as a JSON object, whatever the model wrote: what goes back to providers.
+
+        Many servers parse the calls of the history, and refuse all of it for one that was cut.
+        """
+        text = self.arguments or "{}"
+        try:
+            msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, RecursionError):
+            return msgspec.json.encode({"invalid_arguments": text}).decode()
+        return text
 
 
 class OpaquePart(_Part, tag="opaque", frozen=True):

@@ -8,8 +8,11 @@ import agent
 import agent.errors
 from agent.errors import AgentError
 
-MODULES = ["agent", "agent.errors", "agent.stores", "agent.testing"]
-FOLDERS = {"engine", "eventstore", "projections", "tools", "errors", "stores", "testing"}
+MODULES = ["agent", "agent.errors", "agent.providers", "agent.stores", "agent.testing"]
+FOLDERS = {
+    *("engine", "eventstore", "projections", "tools"),
+    *("errors", "providers", "stores", "testing"),
+}
 
 
 @pytest.mark.parametrize("name", MODULES)

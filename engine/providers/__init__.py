@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable
 
 from agent.engine.errors import ConfigurationError, UnknownProvider
@@ -23,16 +22,16 @@ def connect(
 ) -> Provider:
     """The provider of a name; one that was made by hand stays as it is.
 
-    Raises :class:`ConfigurationError`.
+    Raises :class:`UnknownProvider`, :class:`ConfigurationError`.
     """
     for name, value in (("base_url", base_url), ("api_key", api_key)):
         if value is not None and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
             raise ConfigurationError(f"{name}= takes text, not {type(value).__name__}")
     if not isinstance(provider, str):
-        if isinstance(provider, type) or not isinstance(provider, Provider):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        if not isinstance(provider, Provider):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            kind = type(provider).__name__
             raise ConfigurationError(
-                f"provider= takes a name ({', '.join(sorted(_KNOWN))}) or a Provider object, "
-                f"not {reprlib.repr(provider)}"
+                f"provider= takes a name or a subclass of agent.providers.Provider, not a {kind}"
             )
         if base_url is not None or api_key is not None:
             raise ConfigurationError("base_url and api_key belong to the provider object itself")

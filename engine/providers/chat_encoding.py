@@ -118,7 +118,7 @@ def _assistant(message: Message) -> dict[str, Any]:
 
 
 def _call(part: ToolCallPart) -> dict[str, Any]:
-    function = {"name": part.name, "arguments": part.arguments or "{}"}
+    function = {"name": part.name, "arguments": part.valid_arguments}
     return {"id": part.call_id, "type": "function", "function": function}
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from agent.engine.errors import ConfigurationError, MissingAPIKey
 from agent.engine.http import Exchange, HTTPTransport
+from agent.engine.provider import Provider
 from agent.engine.providers import chat_encoding
 from agent.engine.providers.chat_failures import Asked, read_failure
 from agent.engine.providers.chat_parsing import StreamParser, WholeParser
@@ -28,8 +29,8 @@ _KEY_VARIABLE = "OPENAI_API_KEY"
 _URL_VARIABLE = "OPENAI_BASE_URL"
 
 
-class OpenAIChat:
-    """A :class:`~agent.engine.provider.Provider` for ``POST {base_url}/chat/completions``.
+class OpenAIChat(Provider):
+    """``POST {base_url}/chat/completions``.
 
     ``base_url`` and ``api_key`` default to OPENAI_BASE_URL and OPENAI_API_KEY. Only OpenAI's own
     servers need a key. ``timeout`` (seconds) bounds the silence between two
@@ -38,7 +39,6 @@ class OpenAIChat:
 
     name = "openai"
     api = "chat_completions"
-    default_model = None
 
     def __init__(
         self, *, base_url: str | None = None, api_key: str | None = None, timeout: float = 600.0

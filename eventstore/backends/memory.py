@@ -82,7 +82,11 @@ class MemoryLog:
             )
             if done:
                 return done
-            core.check_attachments(core.attachments(recorded), self._size_of)
+            attached = core.attachments(recorded)
+            core.check_attachments(attached, self._size_of)
+            for _, blob in attached:
+                if blob.data is not None:
+                    self._blobs[blob.digest] = blob.data
             self._write(known or _Stream(stream), recorded)
             return recorded[-1].head
 

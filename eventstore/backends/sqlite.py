@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from agent.eventstore import core
 from agent.eventstore.backends.sqlite_connection import (
-    MEMORY,
     Shared,
     Writer,
     open_connection,
     primary_code,
     translated,
 )
+from agent.eventstore.backends.sqlite_file import MEMORY, LogFile
 from agent.eventstore.errors import AttachmentMissing, CorruptLog, StoreUnusable
 from agent.eventstore.log import Durability, StreamInfo
 from agent.eventstore.record import Head, Prepared, Recorded
@@ -87,8 +87,9 @@ class SQLiteLog:
         connect = partial(
             open_connection, self._file, synchronous=synchronous, busy_timeout=busy_timeout
         )
-        self._writer = Writer(Shared(self._file, connect))
-        self._reader = Shared(self._file, connect)
+        file = LogFile(self._file)
+        self._writer = Writer(Shared(file, connect))
+        self._reader = Shared(file, connect)
         if self.path == MEMORY:
             self.durability = Durability.MEMORY
             self._reader = self._writer.shared
@@ -200,12 +201,7 @@ class SQLiteLog:
         digest = hashlib.sha256(data).hexdigest()
 
         def job(db: sqlite3.Connection) -> str:
-            # What was damaged since it was stored is mended.
-            db.execute(
-                "INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT (digest) DO "
-                "UPDATE SET data = excluded.data WHERE data <> excluded.data",
-                (digest, data),
-            )
+            _put_blob(db, digest, data)
             return digest
 
         return self._writer.run(job)
@@ -377,7 +373,19 @@ def _blob_size(db: sqlite3.Connection, digest: str) -> int | None:
     return row and row[0]
 
 
+def _put_blob(db: sqlite3.Connection, digest: str, data: bytes) -> None:
+    # What was damaged since it was stored is mended.
+    db.execute(
+        "INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT (digest) DO "
+        "UPDATE SET data = excluded.data WHERE data <> excluded.data",
+        (digest, data),
+    )
+
+
 def _attach(db: sqlite3.Connection, stream: int, attached: Sequence[tuple[Recorded, Blob]]) -> None:
+    for _, blob in attached:
+        if blob.data is not None:
+            _put_blob(db, blob.digest, blob.data)
     db.executemany(
         "INSERT INTO attachments (digest, position) "
         "SELECT ?, position FROM events WHERE stream = ? AND version = ?",

@@ -11,12 +11,7 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from agent.eventstore.backends.sqlite_file import (
-    OpenedFile,
-    archive_uri,
-    is_archive,
-    obstacle,
-)
+from agent.eventstore.backends.sqlite_file import LogFile, archive_uri, is_archive, obstacle
 from agent.eventstore.errors import (
     AgentError,
     AppendUnknown,
@@ -35,7 +30,6 @@ T = TypeVar("T")
 APPLICATION_ID = 0x41475345
 SCHEMA_VERSION = 1
 PAGE_SIZE = 8192
-MEMORY = ":memory:"
 
 
 def open_connection(
@@ -183,11 +177,11 @@ class Shared:
     is told by ``archive=`` whether the file is one, which stays open no longer than it is read.
     """
 
-    def __init__(self, path: str, connect: Callable[..., sqlite3.Connection]) -> None:
-        self.path = path
+    def __init__(self, file: LogFile, connect: Callable[..., sqlite3.Connection]) -> None:
+        self.file = file
+        self.path = file.path
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
-        self._file: OpenedFile | None = None
         self._closing: weakref.finalize[..., Any] | None = None
         self._lock = threading.RLock()
         self._busy = False
@@ -196,16 +190,22 @@ class Shared:
     @contextmanager
     def exclusive(self) -> Generator[sqlite3.Connection]:
         """The connection, for this thread alone."""
-        with self._alone():
-            archive = is_archive(self.path) if self._connection is None else False
-            try:
-                yield self._open(archive=archive)
-            finally:
-                if archive:
-                    self._drop()
+        with self.alone(), self.connected() as connection:
+            yield connection
 
     @contextmanager
-    def _alone(self) -> Generator[None]:
+    def connected(self) -> Generator[sqlite3.Connection]:
+        """The connection, for whoever is :meth:`alone`."""
+        archive = is_archive(self.path) if self._connection is None else False
+        try:
+            yield self._open(archive=archive)
+        finally:
+            if archive:
+                self._drop()
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Nobody else may use the connection meanwhile."""
         # A generator finalized by the garbage collector may call in while this very thread
         # holds the lock: a plain lock would wait for itself for ever.
         with self._lock:
@@ -221,9 +221,11 @@ class Shared:
         if self._ended:
             raise StoreUnusable(f"{self.path} {self._ended}; open it again")
         if self._connection is None:
+            self.file.check()
             self._connection = self._connect(archive=archive)
             self._closing = weakref.finalize(self, self._connection.close)
-            self._file = None if archive or self.path == MEMORY else OpenedFile(self.path)
+            if not archive:
+                self.file.opened()
         return self._connection
 
     def _drop(self) -> None:
@@ -231,20 +233,16 @@ class Shared:
         if self._closing is not None:
             self._closing()
 
-    def check(self) -> None:
-        """Raise :class:`StoreUnusable` if the file is no longer the one that was opened."""
-        if self._file is not None:
-            self._file.check()
-
     def close(self) -> None:
         """Close it for good."""
-        with self._alone():
+        with self.alone():
             self.end("was closed")
 
     def end(self, reason: str) -> None:
         """Close it for good and say why, for whoever holds it exclusively."""
         self._ended = reason
         self._drop()
+        self.file.forget()
 
     def forget(self) -> None:
         """In a forked child: leave the parent's connection alone and start anew.
@@ -256,6 +254,7 @@ class Shared:
         if self._closing is not None:
             self._closing.detach()
         self._connection = self._closing = None
+        self.file.forget()
         self._lock = threading.RLock()
         self._busy = False
 
@@ -340,10 +339,11 @@ class Writer:
         """Commit whatever is queued by the time that the connection is free."""
         batch: list[_Ticket[Any]] = []
         try:
-            with self.shared.exclusive() as connection:
+            with self.shared.alone():
                 if not ticket.done:
-                    batch = self._drain()
-                    self._commit(connection, batch if ticket in batch else [*batch, ticket])
+                    with self.shared.connected() as connection:
+                        batch = self._drain()
+                        self._commit(connection, batch if ticket in batch else [*batch, ticket])
         finally:
             self._queue.extendleft(other for other in reversed(batch) if not other.done)
             for other in batch:
@@ -379,7 +379,7 @@ class Writer:
         try:
             for ticket in batch:
                 ticket.run(connection)
-            self.shared.check()
+            self.shared.file.check()
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

@@ -9,35 +9,51 @@ from pathlib import Path
 
 from agent.eventstore.errors import StoreUnusable
 
+MEMORY = ":memory:"
+"""SQLite's name for no file at all."""
+
 _RESOLUTION = 50_000_000
 """Nanoseconds: two changes of a folder that are further apart than this differ in its mtime."""
 
 
-class OpenedFile:
-    """The files that a connection has open, by which they are told from later ones.
+class LogFile:
+    """The file of a log and those beside it, told from later ones of the same names.
 
     Nothing in a folder comes or goes without changing the folder's mtime, so that one ``stat``
     is enough as long as that stays the same.
     """
 
     def __init__(self, path: str) -> None:
-        file = _real(path)
+        self.path = path
+        self._known: list[tuple[int, int] | None] | None = None
+
+    def opened(self) -> None:
+        """A connection is open now: remember to which files, if it is the first."""
+        if self._known is not None or self.path == MEMORY:
+            return
+        file = _real(self.path)
         self._folder = os.path.dirname(file)  # noqa: PTH120 - Path would be built anew by each stat
-        self._names = path, f"{file}-wal", f"{file}-shm"
-        self._opened = self._found()
+        self._names = self.path, f"{file}-wal", f"{file}-shm"
+        self._known = self._found()
         self._quiet = 0
+
+    def forget(self) -> None:
+        """No connection is open."""
+        self._known = None
 
     def check(self) -> None:
         """Raise :class:`StoreUnusable` if what is written would be seen by nobody else."""
+        if self._known is None:
+            return
         try:
             changed = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - in every commit
         except OSError:
             changed = 0
         if changed and changed == self._quiet:
             return
-        if self._found() != self._opened:
+        if self._found() != self._known:
             raise StoreUnusable(
-                f"{self._names[0]}, its -wal or -shm was moved, deleted or replaced while it was "
+                f"{self.path}, its -wal or -shm was moved, deleted or replaced while it was "
                 "open, and nothing was written; put it back, or open the store again"
             )
         self._quiet = changed if time.time_ns() - changed > _RESOLUTION else 0

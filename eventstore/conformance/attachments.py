@@ -10,14 +10,15 @@ from agent.eventstore.conformance.facts import (
     attached,
     attached_as,
     attached_to_result,
+    bringing,
     said,
     started,
 )
-from agent.eventstore.errors import AttachmentMissing
+from agent.eventstore.errors import AttachmentMissing, ConflictError
 
 
 class Attachments(Contract):
-    """Tests 61 to 69."""
+    """Tests 61 to 70."""
 
     def test_61_an_attachment_is_known_by_its_content(self) -> None:
         """Put twice, an attachment is one; its name is the SHA-256 of its bytes."""
@@ -35,7 +36,7 @@ class Attachments(Contract):
         expect("the name", name, error.digest)
 
     def test_63_an_attachment_comes_before_the_event(self) -> None:
-        """An event that names an attachment is refused until the log holds it, of that size."""
+        """An event that only names an attachment is refused until the log has it, of that size."""
         facts = [started("a"), attached(b"x")]
         error = refused(AttachmentMissing, lambda: self.log.append("a", facts, expected=None))
         expect("the name", hashlib.sha256(b"x").hexdigest(), error.digest)
@@ -104,7 +105,21 @@ class Attachments(Contract):
 
         expect("the bytes", b"x", self.log.get_blob(name))
 
-    def test_69_a_retry_needs_no_attachment_again(self) -> None:
+    def test_69_an_attachment_may_come_with_its_event(self) -> None:
+        """Bytes that an event brings along are stored with it, or not at all."""
+        name = hashlib.sha256(b"x").hexdigest()
+        head = self.log.append("a", [started("a")], expected=None)
+        late = [started("a"), bringing(b"x", b"y")]
+        refused(ConflictError, lambda: self.log.append("a", late, expected=None))
+        refused(AttachmentMissing, lambda: self.log.get_blob(name))
+
+        self.log.append("a", [bringing(b"x", b"y"), attached(b"x")], expected=head)
+
+        expect("the bytes", b"x", self.log.get_blob(name))
+        self.delete("a")
+        refused(AttachmentMissing, lambda: self.log.get_blob(name))
+
+    def test_70_a_retry_needs_no_attachment_again(self) -> None:
         """A retried append counts an attachment once: it still goes with the stream."""
         name = self.log.put_blob(b"x")
         facts = [started("a"), attached(b"x")]

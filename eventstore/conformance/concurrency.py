@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 
 class Concurrency(Contract):
-    """Tests 70 to 76."""
+    """Tests 71 to 77."""
 
-    def test_70_threads_append_to_their_own_streams(self) -> None:
+    def test_71_threads_append_to_their_own_streams(self) -> None:
         """Eight threads, each with its own stream, do not disturb each other."""
         names = [f"s{number}" for number in range(THREADS)]
 
@@ -41,7 +41,7 @@ class Concurrency(Contract):
                 [(f.stream, f.version) for f in chain],
             )
 
-    def test_71_one_of_many_wins_a_version(self) -> None:
+    def test_72_one_of_many_wins_a_version(self) -> None:
         """Of eight threads that append at the same head, one succeeds and the others conflict."""
         for version in range(1, 6):
             head = self.grow("a", to=version)
@@ -52,7 +52,7 @@ class Concurrency(Contract):
             expect(f"the winners of version {version + 1}", [self.log.head("a")], won)
             expect("the version", version + 1, self.known("a").version)
 
-    def test_72_none_is_lost_between_threads(self) -> None:
+    def test_73_none_is_lost_between_threads(self) -> None:
         """Eight threads that read the head and append until they succeed store every event once."""
         self.grow("a", to=1)
 
@@ -63,7 +63,7 @@ class Concurrency(Contract):
         expected = sorted(str(said(f"{name}{n}").payload) for name in "bcdefghi" for n in range(4))
         expect("the events", expected, texts)
 
-    def test_73_no_reader_sees_half_of_an_append(self) -> None:
+    def test_74_no_reader_sees_half_of_an_append(self) -> None:
         """A head is always one that an append answered with."""
         self.log.append("a", [started("a"), said("two"), said("three")], expected=None)
         done = threading.Event()
@@ -84,7 +84,7 @@ class Concurrency(Contract):
 
         expect("the remainders", [None, {0}, {0}], at_once([write, watch, watch]))
 
-    def test_74_a_follower_misses_nothing(self) -> None:
+    def test_75_a_follower_misses_nothing(self) -> None:
         """Who follows the feed from checkpoint to checkpoint sees each event once, in order."""
         done = threading.Event()
 
@@ -109,7 +109,7 @@ class Concurrency(Contract):
         expect("the feed", [fact.hash for fact in self.feed()], seen)
         expect("the number of events", 48, len(seen or ()))
 
-    def test_75_a_reopened_log_is_the_same(self) -> None:
+    def test_76_a_reopened_log_is_the_same(self) -> None:
         """Opened again, a log has the same streams, events, positions, forks and attachments."""
         name = self.log.put_blob(b"x")
         self.log.append("a", [started("a"), attached(b"x"), said("end")], expected=None)
@@ -132,7 +132,7 @@ class Concurrency(Contract):
             [(f.stream, f.version) for f in self.feed()[len(before[0]) :]],
         )
 
-    def test_76_a_log_can_be_closed_twice(self) -> None:
+    def test_77_a_log_can_be_closed_twice(self) -> None:
         """To close a closed log is fine, used or not."""
         self.log.close()
         self.log.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ class Contract(ABC):
     """A log under test: opened by the first use in a test, closed after it."""
 
     _log: EventLog | None = None
+    _opening = threading.Lock()
 
     @abstractmethod
     def open_log(self) -> EventLog:
@@ -27,10 +29,11 @@ class Contract(ABC):
 
     @property
     def log(self) -> EventLog:
-        """The log of this test."""
-        if self._log is None:
-            self._log = self.open_log()
-        return self._log
+        """The log of this test, one also for threads that all use it first."""
+        with self._opening:
+            if self._log is None:
+                self._log = self.open_log()
+            return self._log
 
     def teardown_method(self) -> None:
         """Close the log; pytest calls this after each test."""

@@ -33,20 +33,32 @@ def said(text: str, *, recorded_at: int = 0) -> Prepared:
 
 
 def attached(*contents: bytes) -> Prepared:
-    """A message with these attachments."""
-    files = [FilePart(Blob.of(content), "text/plain") for content in contents]
-    return fixed(MessageAdded(message=Message.user("Here:", *files)))
+    """A message that names these attachments."""
+    return _handing(*(_named(content) for content in contents))
+
+
+def bringing(*contents: bytes) -> Prepared:
+    """The same message, which brings their bytes along."""
+    return _handing(*map(Blob.of, contents))
 
 
 def attached_as(digest: str, size: int) -> Prepared:
     """A message that names an attachment, of whatever bytes."""
-    file = FilePart(Blob(digest, size), "text/plain")
-    return fixed(MessageAdded(message=Message.user("Here:", file)))
+    return _handing(Blob(digest, size))
+
+
+def _named(content: bytes) -> Blob:
+    return Blob(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _handing(*blobs: Blob) -> Prepared:
+    files = [FilePart(blob, "text/plain") for blob in blobs]
+    return fixed(MessageAdded(message=Message.user("Here:", *files)))
 
 
 def attached_to_result(content: bytes) -> Prepared:
     """A message with an attachment inside a tool's result."""
-    file = FilePart(Blob.of(content), "text/plain")
+    file = FilePart(_named(content), "text/plain")
     result = ToolResultPart("call-1", (TextPart("Here:"), file))
     return fixed(MessageAdded(message=Message.tool(result)))
 

@@ -89,13 +89,6 @@ def test_impossible_options(options: Any, error: type[Exception]):
         Agent(ScriptedModel([]), **options)
 
 
-@pytest.mark.parametrize("provider", [None, 3, b"openai", ScriptedModel, object()])
-def test_what_is_no_provider(provider: Any):
-    """A provider is a name or an object that can be asked; the error lists the names."""
-    with pytest.raises(ConfigurationError, match=r"takes a name \(openai\) or a Provider object"):
-        Agent(provider, "m")
-
-
 @pytest.mark.parametrize("option", ["base_url", "api_key"])
 @pytest.mark.parametrize("value", [3, b"x"])
 def test_options_that_are_no_text(option: str, value: Any):

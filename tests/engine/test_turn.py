@@ -374,3 +374,23 @@ def test_steps_are_numbered():
     asked = [(e.step, e.attempt) for e in stage.events if isinstance(e, ModelRequested)]
 
     assert asked == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("choice", "later"), [("required", None), ("add", None), ("auto", "auto"), ("none", "none")]
+)
+def test_a_forced_call_is_forced_once(choice: str, later: str | None):
+    """After the first answer the model may end the turn; the log has what was asked for."""
+    stage = Stage(tools=[add])
+    stage.begin(settings=Settings(tool_choice=choice))
+    first, starting = stage.go(), stage.send(answered(calls=[ADD]))
+    assert isinstance(starting, StartTools)
+    stage.send()
+    second = stage.send([outcome(starting.runs[0].context.call_id, "3")])
+
+    assert [
+        effect.request.prompt.settings.tool_choice
+        for effect in (first, second)
+        if isinstance(effect, CallModel)
+    ] == [choice, later]
+    assert [e.settings.tool_choice for e in stage.events if isinstance(e, TurnStarted)] == [choice]

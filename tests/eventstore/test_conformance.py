@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,18 @@ def test_broken_log_is_told_what_it_broke(name: str, words: str):
     """A log that breaks its contract fails with what was expected and what was found."""
     with pytest.raises(ConformanceFailure, match=words):
         getattr(LossyLogConformance(), name)()
+
+
+class SlowlyOpened(EventLogConformance):
+    def open_log(self) -> EventLog:
+        """Take a while, as a database does."""
+        time.sleep(0.01)
+        return MemoryLog()
+
+
+def test_threads_share_a_log_that_opens_slowly():
+    """A log is opened once, also when threads are the first to use it."""
+    SlowlyOpened().test_70_threads_append_to_their_own_streams()
 
 
 def test_failure_is_short():

@@ -15,7 +15,7 @@ from agent.eventstore.conformance.facts import (
 from agent.eventstore.errors import ConflictError, InvalidExport
 from agent.eventstore.export import export_events, import_events, parse_export, session_id_of
 from agent.eventstore.log import EventLog
-from agent.eventstore.record import Prepared, record
+from agent.eventstore.record import Prepared, Recorded, record
 from agent.eventstore.version import library_version
 from tests.eventstore.exports import DIGEST, erased, exported, sample, source
 
@@ -91,14 +91,12 @@ def test_import_under_another_name(log: EventLog):
 
 
 def test_parsing_writes_nothing():
-    """A parsed export is only its events and attachments, ready to be recorded."""
+    """A parsed export is only its events, with their attachments, ready to be recorded."""
     export = parse_export(exported())
 
-    assert ("a", sample(), {DIGEST: b"x"}) == (
-        export.session_id,
-        export.recorded,
-        export.attachments,
-    )
+    assert ("a", sample()) == (export.session_id, export.recorded)
+    ((_, blob),) = core.attachments(export.recorded)
+    assert (blob.digest, blob.data) == (DIGEST, b"x")
     assert sample()[-1].head == export.head
 
 
@@ -263,3 +261,17 @@ def test_session_id_of_a_later_release():
     fact = Prepared("session.started", 2, 0, 1, b"salt", payload)
 
     assert session_id_of(record([fact], stream="a", after=None)) == "z"
+
+
+def test_session_id_that_a_later_release_does_not_tell():
+    """A fork in a later schema that calls its session differently leaves the id known so far."""
+    facts = record([started("a")], stream="a", after=None)
+    future = Prepared("session.forked", 2, 0, 1, bytes(16), b'{"name":"z"}')
+    unread = Recorded(
+        *(getattr(future, name) for name in future.__struct_fields__),
+        stream="a",
+        version=2,
+        hash=bytes(32),
+    )
+
+    assert session_id_of([*facts, unread]) == "a"

@@ -1,11 +1,13 @@
 import base64
 import hashlib
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.eventstore import core
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.conformance.facts import (
     deleted,
@@ -124,6 +126,29 @@ def test_any_edit_of_an_event_is_found(data: st.DataObject):
     entry[field] = _as(text[:place] + other + text[place + 1 :], like=entry[field])
 
     assert version == refusal(export).version
+
+
+@given(st.data())
+def test_any_edit_of_the_text_changes_nothing(data: st.DataObject):
+    """Whatever single byte of the JSON text is changed: it is refused, or the session is the same.
+
+    The same it is where the byte means nothing: a space, or the release that made the export.
+    """
+    whole = exported()
+    text = json.dumps(whole).encode()
+    place = data.draw(st.integers(0, len(text) - 1), label="place")
+    byte = data.draw(st.integers(0, 255), label="byte")
+    try:
+        read = json.loads(text[:place] + bytes([byte]) + text[place + 1 :])
+    except ValueError:
+        return
+    try:
+        export = parse_export(read)
+    except InvalidExport:
+        return
+    known = parse_export(whole)
+    assert (known.session_id, known.recorded) == (export.session_id, export.recorded)
+    assert [blob.data for _, blob in core.attachments(export.recorded)] == [b"x"]
 
 
 @given(st.data())

@@ -177,3 +177,17 @@ def test_copied_messages_keep_the_bytes():
         for twin in (copy.deepcopy(message), pickle.loads(pickle.dumps(message))):
             assert twin == message
             assert [blob.data for blob in twin.blobs()] == [b"text"]
+
+
+@pytest.mark.parametrize("written", ['{"a": 1, "b":', "[1]", '{"a": NaN}', '{"a": ' * 5000])
+def test_arguments_that_are_no_object_become_one(written: str):
+    """The model sees what it wrote, in a form that every provider takes."""
+    assert msgspec.json.decode(ToolCallPart("c", "f", written).valid_arguments) == {
+        "invalid_arguments": written
+    }
+
+
+@pytest.mark.parametrize(("written", "valid"), [("", "{}"), ('{"x": 1}', '{"x": 1}')])
+def test_arguments_that_are_an_object_stay_as_they_are(written: str, valid: str):
+    """Nothing is written anew, and no arguments are an empty object."""
+    assert ToolCallPart("c", "f", written).valid_arguments == valid

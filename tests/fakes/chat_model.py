@@ -49,7 +49,7 @@ def _tool_calls(body: dict[str, Any], last: dict[str, Any]) -> list[tuple[str, s
     if isinstance(choice, dict):
         name = choice["function"]["name"]
         wanted = [function for function in functions if function["name"] == name]
-    elif choice == "none" or last["role"] != "user":
+    elif choice == "none" or (choice == "auto" and last["role"] != "user"):
         wanted = []
     else:
         wanted = [function for function in functions if _mentions(text, function["name"])]

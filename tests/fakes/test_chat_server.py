@@ -212,13 +212,18 @@ def test_it_calls_a_tool_that_is_mentioned(client: httpx.Client) -> None:
 
 
 def test_it_obeys_tool_choice(client: httpx.Client) -> None:
-    """`none` forbids, `required` and a name force a call."""
+    """`none` forbids, `required` and a name force a call, after a result too."""
     named = {"type": "function", "function": {"name": "get_user_orders"}}
     silent = post(client, user("My orders?"), tools=[ORDERS], tool_choice="none")
     assert said(silent) == "I see 1 messages. You said: My orders?"
     for choice in ("required", named):
         response = post(client, user("Hello"), tools=[ORDERS], tool_choice=choice)
         assert response.json()["choices"][0]["finish_reason"] == "tool_calls"
+        calls = response.json()["choices"][0]["message"]["tool_calls"]
+        asked = {"role": "assistant", "content": None, "tool_calls": calls}
+        history = [user("Hello"), asked, result(calls[0]["id"], "1 Laptop")]
+        again = post(client, *history, tools=[ORDERS], tool_choice=choice)
+        assert again.json()["choices"][0]["finish_reason"] == "tool_calls"
 
 
 def test_it_fits_json_to_the_schema(client: httpx.Client) -> None:

@@ -1,3 +1,4 @@
+import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -120,7 +121,11 @@ def test_newer_schema_is_refused(log: SQLiteLog, head: Head, path: Path):
         again.head("a")
 
 
-@pytest.mark.parametrize("content", [b"no database, but long enough " * 100, b"{}"])
+@pytest.mark.parametrize(
+    "content",
+    [b"no database, but long enough " * 100, b"{}", random.Random(1).randbytes(2**20)],
+    ids=["text", "short", "random"],
+)
 def test_other_file_is_refused(path: Path, content: bytes):
     """A file that is no database is refused, and left as it was."""
     path.write_bytes(content)

@@ -145,7 +145,7 @@ def test_an_interrupted_write_takes_no_other_along(log: SQLiteLog, head: Head, m
 def test_who_waits_behind_an_interrupted_one_is_called(log: SQLiteLog, head: Head, monkeypatch):
     """When the first in the queue goes away without having written, the next one writes."""
     monkeypatch.setattr(sqlite_connection, "_PATIENCE", 60)
-    exclusive, first = log._writer.shared.exclusive, threading.Event()
+    alone, first = log._writer.shared.alone, threading.Event()
 
     @contextmanager
     def interrupted_once():
@@ -154,13 +154,13 @@ def test_who_waits_behind_an_interrupted_one_is_called(log: SQLiteLog, head: Hea
             while len(log._writer._queue) < 2:
                 threading.Event().wait(0.001)
             raise KeyboardInterrupt
-        with exclusive() as db:
-            yield db
+        with alone():
+            yield
 
-    monkeypatch.setattr(log._writer.shared, "exclusive", interrupted_once)
+    monkeypatch.setattr(log._writer.shared, "alone", interrupted_once)
     with ThreadPoolExecutor(2) as pool:
         gone = pool.submit(log.append, "b", [started("b")], expected=None)
-        first.wait()
+        assert first.wait(10)
         waiting = pool.submit(log.append, "c", [started("c")], expected=None)
 
         assert isinstance(gone.exception(timeout=10), KeyboardInterrupt)
