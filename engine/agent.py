@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from agent.engine.errors import ConfigurationError, InvalidPrompt
+from agent.engine.errors import ConfigurationError
 from agent.engine.handle import Binding, Handle
 from agent.engine.opening import Wanted
+from agent.engine.prompts import checked_history
 from agent.engine.providers import connect
 from agent.engine.session import Session
-from agent.engine.settings import Limits, SettingsOptions, check_seconds, settings_of
+from agent.engine.settings import Limits, SettingsOptions, TurnOptions, check_seconds, settings_of
 from agent.engine.sources import Sources
 from agent.engine.stores import LogStore, SessionStore, checked_export, checked_key
 from agent.engine.tools import Tool, Toolset
@@ -19,7 +20,7 @@ from agent.engine.turn import Setup
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.export import holds, import_events
 from agent.eventstore.messages import Message
-from agent.eventstore.rawjson import to_raw
+from agent.eventstore.rawjson import check_text, to_raw
 
 if TYPE_CHECKING:
     from agent.engine.provider import Provider
@@ -63,10 +64,11 @@ class Agent:
         )
         check_seconds("timeout", timeout)
         made = connect(provider, base_url=base_url, api_key=api_key, timeout=timeout)
-        chosen = model or made.default_model
+        chosen = made.default_model if model is None else model
         if chosen is None:
             raise ConfigurationError(f"name a model of {made.name}: Agent(..., model=...)")
-        settings_of(options)
+        chosen_options: TurnOptions = {**options, "model": chosen}
+        settings_of(chosen_options)
         self.model = chosen
         self.options = options
         self.store = _checked_store(store)
@@ -88,13 +90,14 @@ class Agent:
         """A session: the one that the store keeps under this id, or a new one.
 
         Does no I/O; the first use loads. ``system`` and ``metadata`` replace what an existing
-        session has; ``messages`` is the history of a new one.
+        session has; ``messages`` is the history of a new one. Raises
+        :class:`ConfigurationError`, :class:`PairingError`, and :class:`InvalidEvent` for what
+        JSON cannot hold.
         """
-        for message in messages:
-            if not isinstance(message, Message):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-                raise InvalidPrompt(f"a message is made by Message.user(...), not {message!r}")
+        if metadata is not None and not isinstance(metadata, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise ConfigurationError(f"metadata= takes a dict, not {type(metadata).__name__}")
         raw = None if metadata is None else to_raw(dict(metadata), of="metadata")
-        wanted = Wanted(system, raw, tuple(messages))
+        wanted = Wanted(_checked_system(system), raw, checked_history(messages))
         return Session(self, Handle(self._bind(self.new_key(session_id)), self._setup, wanted))
 
     def new_key(self, session_id: str | None) -> str:
@@ -160,12 +163,25 @@ class Agent:
         await self.aclose()
 
 
+def _checked_system(system: str | None) -> str | None:
+    """A system prompt. Raises :class:`ConfigurationError`."""
+    if system is None:
+        return None
+    if not isinstance(system, str):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        raise ConfigurationError(f"system= takes text, not {type(system).__name__}")
+    check_text(system, of="system", path="$")
+    return str.__str__(system)
+
+
 def _checked_store(store: SessionStore | None) -> SessionStore | None:
     """Refuse what cannot keep a session. Raises :class:`ConfigurationError`."""
     if store is None:
         return None
     if not isinstance(store, SessionStore):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-        raise ConfigurationError(f"store= takes a SessionStore such as SQLiteStore, not {store!r}")
+        raise ConfigurationError(
+            "store= takes a SessionStore such as SQLiteStore(path), "
+            f"not of type {type(store).__name__}"
+        )
     for method in (store.save, store.load):
         if inspect.iscoroutinefunction(method):
             raise ConfigurationError(f"{method.__qualname__} is async; a store's methods are not")

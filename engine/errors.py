@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from agent.eventstore.errors import AgentError, StoreError
 
+LONGEST_KEY = 1000
+"""Characters that a session id may have."""
+
 
 class ConfigurationError(AgentError):
     """An argument that cannot work: corrected by the developer, not by trying again."""
@@ -13,9 +16,7 @@ class UnknownProvider(ConfigurationError):
     """No provider of this name. ``known`` lists those that there are."""
 
     def __init__(self, name: str, known: tuple[str, ...]) -> None:
-        super().__init__(
-            f"unknown provider {name!r}; known: {', '.join(known)} (or pass a Provider object)"
-        )
+        super().__init__(f"unknown provider {name!r}; known: {', '.join(known)}")
         self.name = name
         self.known = known
 
@@ -34,11 +35,21 @@ class InvalidTool(ConfigurationError):
 
 
 class InvalidPrompt(ConfigurationError):
-    """A prompt that is neither text, nor a user's message, nor parts of one."""
+    """A prompt or message that no session can take: of a wrong type, role or kind of part."""
 
 
 class InvalidSessionId(ConfigurationError):
-    """A session id that no store could keep: empty, too long, or with NUL or lone surrogates."""
+    """A session id that no store could keep: empty, too long, or with NUL or lone surrogates.
+
+    Every other text is an id, and two that differ in any character are two sessions.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"a session id is text of 1 to {LONGEST_KEY} characters, not only white space, without "
+            f"NUL and lone surrogates; this one {reason}"
+        )
+        self.reason = reason
 
 
 class HistoryExists(ConfigurationError):

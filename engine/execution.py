@@ -2,7 +2,7 @@
 
 An async turn has a loop; the async tools of sync turns share one. A thread cannot be cancelled.
 When a tool exceeds its time, or its turn ends, its late result is discarded: the log then shows an
-intent without a result.
+intent without a result. A tool without a time limit is waited for as long as its turn may take.
 """
 
 from __future__ import annotations
@@ -13,18 +13,24 @@ import logging
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
+from collections import deque
 from typing import TYPE_CHECKING
 
 from agent.engine.effects import ToolOutcome
 from agent.engine.logs import log
+from agent.engine.results import error_content
 from agent.engine.tool_loop import tool_loop
-from agent.engine.tools import ToolRun, error_content
+from agent.engine.tools import ToolRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agent.eventstore.messages import ResultContent
 
+
+AT_ONCE = 32
+"""How many tools of a turn run at the same time; the others wait for them."""
 
 _CANCEL_GRACE = 1.0
 """Seconds that a cancelled async tool may take to clean up."""
@@ -80,7 +86,9 @@ class _Timer:
             if task is not None and task.cancelling():
                 raise
             return self.failed(error)
-        except Exception as error:  # noqa: BLE001 - whatever a tool raises is told to the model
+        except (KeyboardInterrupt, GeneratorExit):
+            raise  # Ctrl-C is meant for the application, and the other ends this coroutine
+        except BaseException as error:  # noqa: BLE001 - whatever a tool raises is told to the model
             return self.failed(error)
 
 
@@ -96,7 +104,10 @@ def _in_thread(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
         report(outcome)
 
     name = f"tool {timer.run.tool.name}"
-    threading.Thread(target=work, name=name, daemon=True).start()
+    try:
+        threading.Thread(target=work, name=name, daemon=True).start()
+    except RuntimeError as error:  # the system has no more threads
+        report(timer.failed(error))
 
 
 def _on_loop(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
@@ -117,60 +128,91 @@ def _on_loop(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
     loop.call_soon_threadsafe(begin)
 
 
-class ThreadedTools:
-    """The tools of a sync turn, beside its thread and with its context."""
+class _Tools(ABC):
+    """What runs, what waits for its place, and what has taken too long."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._waiting: deque[ToolRun] = deque()
         self._running: dict[str, _Timer] = {}
-        self._done: queue.SimpleQueue[ToolOutcome] = queue.SimpleQueue()
 
     def start(self, runs: Sequence[ToolRun]) -> None:
-        """Start these together."""
-        for run in runs:
-            timer = self._running[run.context.call_id] = _Timer(run, self._clock)
-            start = _on_loop if run.tool.is_async else _in_thread
-            start(timer, self._done.put)
+        """Start these together, those beyond :data:`AT_ONCE` when others have ended."""
+        self._waiting.extend(runs)
+        self._fill()
 
-    def results(self, timeout: float | None) -> list[ToolOutcome]:
-        """Every result known by now, at least one; none if ``timeout`` seconds pass first."""
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < AT_ONCE:
+            run = self._waiting.popleft()
+            timer = self._running[run.context.call_id] = _Timer(run, self._clock)
+            self._begin(timer)
+
+    @abstractmethod
+    def _begin(self, timer: _Timer) -> None:
+        """Run a tool beside the turn."""
+
+    def _patience(self, timeout: float | None) -> float | None:
+        """How long to wait for a result: until a tool has taken too long, or ``timeout``."""
         lefts = [left for timer in self._running.values() if (left := timer.left) is not None]
         wait = min([*lefts, *([] if timeout is None else [timeout])], default=None)
-        found: list[ToolOutcome] = []
-        try:
-            found.append(self._done.get(timeout=None if wait is None else max(wait, 0)))
-            while True:
-                found.append(self._done.get_nowait())
-        except queue.Empty:
-            pass
-        known = [o for o in found if self._running.pop(o.call_id, None)]
-        return known + self._expired()
+        return None if wait is None else max(wait, 0)
 
-    def _expired(self) -> list[ToolOutcome]:
+    def _settled(self, found: Sequence[ToolOutcome]) -> list[ToolOutcome]:
+        """What is known now, tools out of time included; those that waited take their places."""
+        known = [o for o in found if self._running.pop(o.call_id, None)]
         late = [t for t in self._running.values() if t.left is not None and t.left <= 0]
         for timer in late:
             del self._running[timer.run.context.call_id]
             timer.cancel()
-        return [timer.timed_out() for timer in late]
+        self._fill()
+        return known + [timer.timed_out() for timer in late]
 
 
-class AsyncTools:
+class ThreadedTools(_Tools):
+    """The tools of a sync turn, beside its thread and with its context."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self._done: queue.SimpleQueue[ToolOutcome] = queue.SimpleQueue()
+
+    def _begin(self, timer: _Timer) -> None:
+        begin = _on_loop if timer.run.tool.is_async else _in_thread
+        begin(timer, self._done.put)
+
+    def results(self, timeout: float | None) -> list[ToolOutcome]:
+        """Every result known by now; none if ``timeout`` seconds pass first."""
+        found: list[ToolOutcome] = []
+        try:
+            found.append(self._done.get(timeout=self._patience(timeout)))
+            while True:
+                found.append(self._done.get_nowait())
+        except queue.Empty:
+            pass
+        return self._settled(found)
+
+
+class AsyncTools(_Tools):
     """The tools of an async turn: async ones as tasks on the loop, the others in threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._tasks: set[asyncio.Task[ToolOutcome]] = set()
+        super().__init__(clock)
+        self._tasks: dict[asyncio.Task[ToolOutcome], _Timer] = {}
 
-    def start(self, runs: Sequence[ToolRun]) -> None:
-        """Start these together."""
-        self._tasks |= {asyncio.ensure_future(_bounded(_Timer(run, self._clock))) for run in runs}
+    def _begin(self, timer: _Timer) -> None:
+        work = timer.execute_async() if timer.run.tool.is_async else _threaded(timer)
+        task = asyncio.ensure_future(work)
+        timer.cancel = task.cancel
+        self._tasks[task] = timer
 
     async def results(self, timeout: float | None) -> list[ToolOutcome]:
-        """Every result known by now, at least one; none if ``timeout`` seconds pass first."""
-        done, self._tasks = await asyncio.wait(
-            self._tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+        """Every result known by now; none if ``timeout`` seconds pass first.
+
+        A tool out of time is cancelled, and not waited for: it may not obey.
+        """
+        done, _ = await asyncio.wait(
+            self._tasks, timeout=self._patience(timeout), return_when=asyncio.FIRST_COMPLETED
         )
-        return [task.result() for task in done]
+        return self._settled([_outcome(task, self._tasks.pop(task)) for task in done])
 
     async def cancel(self) -> None:
         """Cancel what still runs; a tool in a thread goes on, unheard."""
@@ -180,12 +222,11 @@ class AsyncTools:
             await asyncio.wait(self._tasks, timeout=_CANCEL_GRACE)
 
 
-async def _bounded(timer: _Timer) -> ToolOutcome:
-    work = timer.execute_async() if timer.run.tool.is_async else _threaded(timer)
-    try:
-        return await asyncio.wait_for(work, timer.run.tool.timeout)
-    except TimeoutError:
-        return timer.timed_out()
+def _outcome(task: asyncio.Task[ToolOutcome], timer: _Timer) -> ToolOutcome:
+    if task.cancelled():
+        return timer.failed(asyncio.CancelledError())
+    error = task.exception()
+    return task.result() if error is None else timer.failed(error)
 
 
 async def _threaded(timer: _Timer) -> ToolOutcome:

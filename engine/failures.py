@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.engine.errors import ProviderError
 from agent.eventstore.values import Failure
 
-if TYPE_CHECKING:
-    from agent.eventstore.errors import AgentError
 
-
-def failure_of(error: AgentError) -> Failure:
+def failure_of(error: Exception) -> Failure:
     """An error as a fact."""
     text = str(error).encode(errors="replace").decode()
     if not isinstance(error, ProviderError):

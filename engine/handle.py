@@ -28,6 +28,7 @@ from agent.engine.turn import Ask, Setup, Steps, take_turn
 from agent.eventstore.errors import AgentError, ConflictError, UnknownStream
 from agent.eventstore.events import (
     Event,
+    MessageAdded,
     SessionForked,
 )
 from agent.eventstore.export import export_events
@@ -35,6 +36,7 @@ from agent.eventstore.log import Durability
 from agent.eventstore.record import Head, record
 from agent.projections import session as projection
 from agent.projections.fold import replay
+from agent.projections.pairing import Pairing
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
@@ -188,6 +190,9 @@ class Handle:
         with self.exclusive():
             journal = self.journal
             self._check_settled(journal.committed)
+            if isinstance(event, MessageAdded):
+                now = journal.state.conversation
+                Pairing(now.view.last(now.transcript)).see(event.message)
             try:
                 journal.record(event)
                 self.commit()
@@ -293,6 +298,7 @@ class Handle:
                 self.commit()
         known = self.journal.committed
         version = known.conversation.settled if at is None else at
+        self._check_version(version)
         here = version == known.version
         head = Head(version, known.hash) if here else self._head_at(version)
         fact = self._fork(key, head)
@@ -305,7 +311,6 @@ class Handle:
         return child
 
     def _head_at(self, version: int) -> Head:
-        self._check_version(version)
         (fact,) = self.log.read(self.binding.key, after=version - 1, until=version)
         return fact.head
 
@@ -347,9 +352,9 @@ class Handle:
 
     def _check_version(self, version: int) -> None:
         last = self.state.version
-        if not 1 <= version <= last:
+        if type(version) is not int or not 1 <= version <= last:
             raise UnknownStream(
-                f"session {self.binding.key!r} has versions 1 to {last}, not {version}",
+                f"session {self.binding.key!r} has versions 1 to {last}, not {version!r}",
                 stream=self.binding.key,
             )
 

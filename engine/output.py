@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import reprlib
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
@@ -34,20 +36,27 @@ class Output(Generic[T]):
     """
 
     def __init__(self, shape: type[T] | TypeAdapter[T]) -> None:
-        from pydantic import PydanticUserError, TypeAdapter  # noqa: PLC0415 - only for json()
+        from pydantic import BaseModel, PydanticUserError, TypeAdapter  # noqa: PLC0415 - only for json()
         from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415
 
-        if isinstance(shape, dict | str):
+        given: object = shape
+        shown = reprlib.repr(given)
+        if isinstance(given, dict | str | None) or inspect.isroutine(given):
             raise ConfigurationError(
-                "schema= takes a pydantic model or another type, not a JSON Schema"
+                "schema= takes a pydantic model or another type, not a JSON Schema, "
+                f"and not {shown}"
             )
+        if shape is BaseModel:
+            raise ConfigurationError("schema= takes a model of your own, not BaseModel itself")
         try:
             self._adapter = cast(
                 "TypeAdapter[T]", shape if isinstance(shape, TypeAdapter) else TypeAdapter(shape)
             )
             schema = self._adapter.json_schema()
         except (PydanticUserError, PydanticInvalidForJsonSchema) as error:
-            raise ConfigurationError(f"schema={shape!r} has no JSON Schema: {error}") from error
+            raise ConfigurationError(
+                f"schema={shown} has no JSON Schema: {first_line(error)}"
+            ) from error
         self._wrapped = schema.get("type") != "object" and "$ref" not in schema
         name = getattr(shape, "__name__", "output")
         self.schema = OutputSchema(_safe(name), to_raw(self._root(schema), of=f"schema {name}"))
@@ -76,6 +85,11 @@ def _unwrapped(text: str) -> bytes:
         raise OutputRejection((f"the answer is no object with {_WRAPPED!r}",)) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise OutputRejection((f"invalid JSON: {error}",)) from error
+
+
+def first_line(error: Exception) -> str:
+    """What pydantic says before it explains itself at length."""
+    return str(error).partition("\n")[0]
 
 
 def sentences(error: ValidationError) -> tuple[str, ...]:

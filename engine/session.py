@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from agent.engine.errors import InvalidPrompt
 from agent.engine.output import Output
+from agent.engine.prompts import Prompted, checked_message, message_of
 from agent.engine.settings import TurnOptions, settings_of
 from agent.engine.streams import AsyncStream, Stream
 from agent.engine.turn import Ask
 from agent.eventstore.errors import AttachmentMissing
 from agent.eventstore.events import HistoryCleared, MessageAdded
-from agent.eventstore.messages import FilePart, ImagePart, Link, Message, Part
+from agent.eventstore.messages import FilePart, ImagePart, Link, Message
 from agent.eventstore.values import metadata_dict
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from agent.projections.usage import SessionUsage
 
 T = TypeVar("T")
-Prompted = str | Message | Sequence[Part]
 
 
 class View:
@@ -180,8 +179,9 @@ class Session:
 
     def _ask(self, prompt: Prompted, options: TurnOptions, *, stream: bool = False) -> Ask[None]:
         chosen: TurnOptions = {**self._agent.options, **options}
+        settings = settings_of(chosen)
         model = chosen.get("model") or self._agent.model
-        return Ask(_input(prompt), model, settings_of(chosen), stream)
+        return Ask(message_of(prompt), model, settings, stream)
 
     def _ask_shaped(
         self, prompt: Prompted, schema: type[T] | TypeAdapter[T], options: TurnOptions
@@ -194,17 +194,17 @@ class Session:
     def add_message(self, message: Message) -> None:
         """Append a message to the history by hand.
 
-        Raises :class:`ConflictError` when others have moved the session on, :class:`TurnOpen`
-        while a turn is open.
+        The results of tool calls come in one message, right after the calls. Raises
+        :class:`InvalidPrompt` and :class:`PairingError` for what no history can hold,
+        :class:`ConflictError` when others have moved the session on, :class:`TurnOpen` while a
+        turn is open.
         """
-        if not isinstance(message, Message):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-            raise InvalidPrompt(f"a message is made by Message.user(...), not {message!r}")
-        self._handle.change(MessageAdded(message=message))
+        self._handle.change(MessageAdded(message=checked_message(message)))
 
     def clear(self) -> None:
         """Start over with an empty history. The system prompt stays, the log keeps everything.
 
-        Raises as :meth:`add_message`.
+        Raises :class:`ConflictError` and :class:`TurnOpen` as :meth:`add_message`.
         """
         self._handle.change(HistoryCleared())
 
@@ -239,21 +239,3 @@ class Session:
         ``session_id`` it becomes a fork of its own. Raises :class:`InvalidExport`.
         """
         return cls(agent, agent.adopt(data, session_id))
-
-
-def _input(prompt: Prompted) -> Message:
-    """A user's message. Raises :class:`InvalidPrompt`."""
-    match prompt:
-        case str():
-            return Message.user(prompt)
-        case Message(role="user"):
-            return prompt
-        case Message(role=role):
-            raise InvalidPrompt(f"a turn begins with a user's message, not one of role {role!r}")
-        case _:
-            pass
-    if isinstance(prompt, Sequence) and prompt and all(isinstance(p, Part) for p in prompt):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-        return Message.user(*prompt)
-    raise InvalidPrompt(
-        f"a prompt is text, a user's Message, or a list of parts, not a {type(prompt).__name__}"
-    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import reprlib
+import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import msgspec
 
 from agent.engine.errors import ConfigurationError
-from agent.eventstore.rawjson import EMPTY_OBJECT, to_raw
+from agent.eventstore.rawjson import EMPTY_OBJECT, check_text, to_raw
 from agent.eventstore.values import Settings
 
 
@@ -59,11 +61,12 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 def settings_of(options: SettingsOptions) -> Settings:
     """Checked settings. Raises :class:`ConfigurationError` for what no provider could take."""
-    unknown = options.keys() - TurnOptions.__optional_keys__
+    known = TurnOptions.__optional_keys__
+    unknown = options.keys() - known
     if unknown:
         raise TypeError(
-            f"unknown settings: {', '.join(sorted(unknown))}; pass what only the provider knows "
-            "in extra={...}"
+            f"unknown settings: {', '.join(sorted(unknown))}; a turn takes "
+            f"{', '.join(sorted(known))}, and what only the provider knows in extra={{...}}"
         )
     for name, kinds in _KINDS.items():
         value = options.get(name)
@@ -73,6 +76,8 @@ def settings_of(options: SettingsOptions) -> Settings:
     extra = options.get("extra")
     if stop is not None:
         _check("stop", stop, (str, list, tuple))
+        for item in stop:
+            _check("stop", item, str)
     if extra is not None:
         _check("extra", extra, (dict, Mapping))
     fields = {name: options.get(name) for name in _KINDS if name != "model"}
@@ -95,9 +100,14 @@ def settings_of_step(settings: Settings, step: int) -> Settings:
 
 def _check(name: str, value: object, kinds: type | tuple[type, ...]) -> None:
     if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
-        raise ConfigurationError(f"{name} cannot be {value!r}, a {type(value).__name__}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigurationError(f"{name} cannot be {value}")
+        shown = reprlib.repr(value)
+        raise ConfigurationError(f"{name} cannot be {shown}, of type {type(value).__name__}")
+    if isinstance(value, str):
+        if not value:
+            raise ConfigurationError(f"{name} cannot be empty text; leave it out instead")
+        check_text(value, of=name, path="$")
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        raise ConfigurationError(f"{name} must be a finite number")
     if name == "max_tokens" and isinstance(value, int) and value < 1:
         raise ConfigurationError(f"max_tokens must be at least 1, not {value}")
 
@@ -123,13 +133,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             ("max_output_retries", self.max_output_retries, 0),
         )
         for name, value, least in counts:
-            if not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-                raise ConfigurationError(f"{name} must be at least {least}, not {value}")
+            if type(value) is not int or value < least:
+                shown = reprlib.repr(value)
+                raise ConfigurationError(f"{name} must be at least {least}, not {shown}")
         if self.deadline is not None:
             check_seconds("deadline", self.deadline)
 
 
 def check_seconds(name: str, seconds: float) -> None:
-    """Refuse a time in which nothing could happen. Raises :class:`ConfigurationError`."""
-    if not (isinstance(seconds, int | float) and seconds > 0):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-        raise ConfigurationError(f"{name} must be more than 0 s, not {seconds!r}")
+    """Refuse a time that nothing could keep. Raises :class:`ConfigurationError`."""
+    if type(seconds) not in (int, float) or not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise ConfigurationError(
+            f"{name} must be more than 0 s and finite, not {reprlib.repr(seconds)}"
+        )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
-from agent.engine.errors import InvalidSessionId
+from agent.engine.errors import LONGEST_KEY, InvalidSessionId
 from agent.engine.sources import Sources
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.backends.sqlite import SQLiteLog
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from agent.eventstore.log import EventLog, StreamInfo
     from agent.eventstore.record import Recorded
-
-_LONGEST_KEY = 1000
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
@@ -96,13 +94,16 @@ class LogStore(SessionStore):
         import_events(self.log, checked_key(session_id), checked_export(data))
 
     def load(self, session_id: str) -> dict[str, Any] | None:
-        """The session under a key as :meth:`Session.to_dict` gives it, None if there is none."""
-        recorded = list(self.log.read(session_id))
+        """The session under a key as :meth:`Session.to_dict` gives it, None if there is none.
+
+        Raises :class:`InvalidSessionId` for what can be no key.
+        """
+        recorded = list(self.log.read(checked_key(session_id)))
         return export_events(recorded, self.log) if recorded else None
 
     def delete(self, session_id: str) -> bool:
         """Forget a session; forks of it live on. False if there was none."""
-        return self.log.delete(session_id, self._sources.prepare(SessionDeleted()))
+        return self.log.delete(checked_key(session_id), self._sources.prepare(SessionDeleted()))
 
     def list_sessions(self) -> list[str]:
         """All keys, sorted."""
@@ -171,22 +172,18 @@ class SQLiteStore(LogStore):
 def checked_key(key: str) -> str:
     """A key that every store can keep. Raises :class:`InvalidSessionId`."""
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-        raise InvalidSessionId(f"a session id is text, not a {type(key).__name__}")
+        raise InvalidSessionId(f"is of type {type(key).__name__}")
     if not key or key.isspace():
-        raise InvalidSessionId("a session id cannot be empty")
-    if len(key) > _LONGEST_KEY:
-        raise InvalidSessionId(f"a session id has at most {_LONGEST_KEY} characters")
-    if "\0" in key or not _is_unicode(key):
-        raise InvalidSessionId(f"a session id cannot hold NUL or lone surrogates: {key!r}")
-    return key
-
-
-def _is_unicode(text: str) -> bool:
+        raise InvalidSessionId("is empty")
+    if len(key) > LONGEST_KEY:
+        raise InvalidSessionId(f"has {len(key)} characters")
+    if "\0" in key:
+        raise InvalidSessionId(f"has a NUL at {key.index(chr(0))}")
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidSessionId(f"has a lone surrogate at {error.start}") from None
+    return str.__str__(key)
 
 
 def checked_export(data: Mapping[str, Any]) -> Export:

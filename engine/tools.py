@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import re
+import reprlib
 import typing
-from collections.abc import Awaitable, Callable, Sequence
-from functools import cache, cached_property, update_wrapper
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, cached_property, partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
-from agent.engine.errors import InvalidTool
-from agent.engine.output import sentences
+from agent.engine.errors import ConfigurationError, InvalidTool
+from agent.engine.output import first_line, sentences
+from agent.engine.results import content_of
+from agent.engine.settings import check_seconds
 from agent.eventstore.errors import InvalidEvent
-from agent.eventstore.messages import ResultContent, TextPart
+from agent.eventstore.messages import ResultContent
 from agent.eventstore.rawjson import check_text, to_raw
 from agent.eventstore.values import ToolDefinition
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, TypeAdapter
+    from pydantic import BaseModel
+    from pydantic.json_schema import GenerateJsonSchema
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,46 +67,66 @@ class Tool(Generic[P, R]):
         description: str | None = None,
         timeout: float | None = None,
     ) -> None:
-        if not callable(function):
-            raise InvalidTool(f"a tool is a function, not {function!r}")
-        self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__)
-        self.timeout = timeout
-        self._description = description
-        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-            raise InvalidTool(f"tool {self.name}: timeout must be more than 0 s, not {timeout!r}")
-        if not _NAME.fullmatch(self.name):
+        given: object = function
+        if not callable(given) or isinstance(given, type):
+            raise InvalidTool(f"a tool is a function, not {reprlib.repr(given)}")
+        inner = cast("Tool[P, R]", given) if isinstance(given, Tool) else None
+        self.function: Callable[P, R] = inner.function if inner else function
+        named = _unbound(self.function)
+        own = inner.name if inner else getattr(named, "__name__", type(named).__name__)
+        self.name = own if name is None else name
+        self.timeout = inner.timeout if inner and timeout is None else timeout
+        self.description = inner.description if inner and description is None else description
+        self._check()
+        update_wrapper(self, named, updated=())
+
+    def _check(self) -> None:
+        if not (isinstance(self.name, str) and _NAME.fullmatch(self.name)):
             raise InvalidTool(
-                f"tool name {self.name!r} must be 1 to 64 letters, digits, '_' or '-'; "
+                f"tool name {reprlib.repr(self.name)} must be 1 to 64 letters, digits, '_' or '-'; "
                 "give another with @tool(name=...)"
             )
-        update_wrapper(self, function, updated=())
+        if self.description is not None and not isinstance(self.description, str):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise InvalidTool(f"tool {self.name}: description must be text")
+        if self.timeout is not None:
+            try:
+                check_seconds("timeout", self.timeout)
+            except ConfigurationError as error:
+                raise InvalidTool(f"tool {self.name}: {error}") from None
+        if inspect.isgeneratorfunction(self._written) or inspect.isasyncgenfunction(self._written):
+            raise InvalidTool(
+                f"tool {self.name} yields its results one by one; return them as a list"
+            )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself."""
         return self.function(*args, **kwargs)
 
     @cached_property
+    def _written(self) -> Callable[..., Any]:
+        """The function as written: the one inside of a partial, the method of an object."""
+        function = _unbound(self.function)
+        return function if inspect.isroutine(function) else type(function).__call__
+
+    @cached_property
     def is_async(self) -> bool:
         """Whether calling the function gives a coroutine."""
-        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(
-            getattr(self.function, "__call__", None)  # noqa: B004 - the method of a callable object
-        )
+        return inspect.iscoroutinefunction(self._written)
 
     @cached_property
     def definition(self) -> ToolDefinition:
         """The tool as the model sees it."""
-        from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415 - slow to import
-
+        arguments = self._arguments
         try:
-            schema = self._arguments.model_json_schema()
-        except PydanticInvalidForJsonSchema as error:
-            raise InvalidTool(f"tool {self.name}: {error}") from error
+            schema = arguments.model_json_schema(schema_generator=_schema_generator())
+        except Exception as error:  # pydantic refuses types in many ways
+            raise self._unfit(error) from error
         schema.pop("title", None)
         for parameter in schema.get("properties", {}).values():
             parameter.pop("title", None)
-        description = self._description or self._docstring[0]
+        description = self.description or self._docstring[0]
         try:
+            check_text(description, of=f"tool {self.name}", path="description")
             raw = to_raw(schema, of=f"tool {self.name}")
         except InvalidEvent as error:
             raise InvalidTool(str(error)) from error
@@ -114,10 +139,12 @@ class Tool(Generic[P, R]):
         """
         from pydantic import ValidationError  # noqa: PLC0415 - loaded with the schema
 
+        text = arguments.strip() or "{}"
         try:
-            values = self._arguments.model_validate_json(arguments or "{}")
+            values = self._arguments.model_validate_json(text)
         except ValidationError as error:
             raise InvalidArguments("; ".join(sentences(error))) from None
+        json.loads(text, object_pairs_hook=_refuse_repetitions)
         chosen = {name: getattr(values, name) for name in type(values).model_fields}
         by_name = {alias: chosen[name] for name, alias in self._aliases.items()}
         extra = dict.fromkeys(self._context_parameters, context)
@@ -125,12 +152,9 @@ class Tool(Generic[P, R]):
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        function = (
-            self.function if inspect.isroutine(self.function) else type(self.function).__call__
-        )
         try:
-            return typing.get_type_hints(function, include_extras=True)
-        except (NameError, TypeError) as error:
+            return typing.get_type_hints(self._written, include_extras=True)
+        except Exception as error:  # a hint may be any expression
             raise InvalidTool(f"tool {self.name}: a type hint does not resolve: {error}") from error
 
     @cached_property
@@ -141,13 +165,17 @@ class Tool(Generic[P, R]):
             raise InvalidTool(f"tool {self.name} has no readable signature: {error}") from error
         if parameters and parameters[0].name in {"self", "cls"}:
             raise InvalidTool(
-                f"tool {self.name} is a method without its object; "
-                "make a tool of the bound method: tool(instance.method)"
+                f"tool {self.name} is a method without its object; leave the method undecorated, "
+                "and make a tool of the bound one: tool(instance.method)"
             )
+        given: Any = self.function
+        bound: Mapping[str, Any] = given.keywords if isinstance(given, partial) else {}
+        parameters = [p for p in parameters if p.name not in bound]
         for parameter in parameters:
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise InvalidTool(
-                    f"tool {self.name}: parameter {parameter.name!r} cannot be passed by name"
+                    f"tool {self.name}: parameter {parameter.name!r} cannot be passed by name, as "
+                    "models do; write it without '/', '*' and '**'"
                 )
         return parameters
 
@@ -163,16 +191,22 @@ class Tool(Generic[P, R]):
 
     @cached_property
     def _docstring(self) -> tuple[str, dict[str, str]]:
-        from docstring_parser.google import GoogleParser  # noqa: PLC0415 - only to make a schema
+        from docstring_parser import ParseError  # noqa: PLC0415 - only to make a schema
+        from docstring_parser.google import GoogleParser  # noqa: PLC0415
 
-        parsed = GoogleParser().parse(inspect.getdoc(self.function) or "")
+        function = _unbound(self.function)
+        text = inspect.getdoc(self._written if self._written.__doc__ else function) or ""
+        try:
+            parsed = GoogleParser().parse(text)
+        except ParseError:
+            return text, {}
         words = [parsed.short_description, parsed.long_description]
         described = {p.arg_name: p.description for p in parsed.params if p.description}
         return "\n\n".join(part for part in words if part), described
 
     @cached_property
     def _arguments(self) -> type[BaseModel]:
-        from pydantic import ConfigDict, Field, PydanticUserError, create_model  # noqa: PLC0415
+        from pydantic import ConfigDict, Field, create_model  # noqa: PLC0415
 
         by_name = {p.name: p for p in self._parameters}
         described = self._docstring[1]
@@ -190,8 +224,47 @@ class Tool(Generic[P, R]):
             )
         try:
             return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
-        except (PydanticUserError, TypeError) as error:
-            raise InvalidTool(f"tool {self.name}: {error}") from error
+        except Exception as error:  # pydantic refuses types in many ways
+            raise self._unfit(error) from error
+
+    def _unfit(self, error: Exception) -> InvalidTool:
+        return InvalidTool(
+            f"tool {self.name}: {first_line(error)}; parameters have types that JSON can hold, "
+            "such as int, str, lists, and pydantic models"
+        )
+
+
+def _unbound(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a partial was made of; every other function itself."""
+    return _unbound(function.func) if isinstance(function, partial) else function
+
+
+def _refuse_repetitions(pairs: list[tuple[str, object]]) -> None:
+    """Refuse an object that says two things under one name: which of them was meant?"""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise InvalidArguments(f"{name}: given more than once")
+        seen.add(name)
+
+
+@cache
+def _schema_generator() -> type[GenerateJsonSchema]:
+    """Makes schemas without the defaults that JSON cannot hold: those are the function's own."""
+    from pydantic.json_schema import GenerateJsonSchema  # noqa: PLC0415 - slow to import
+
+    class Generator(GenerateJsonSchema):
+        ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012 - pydantic's
+
+        def default_schema(self, schema: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's
+            described = super().default_schema(schema)
+            try:
+                to_raw(described.get("default"), of="default")
+            except InvalidEvent:
+                del described["default"]
+            return described
+
+    return Generator
 
 
 @overload
@@ -228,11 +301,15 @@ class Toolset:
     """The tools of an agent by name, in their order. Raises :class:`InvalidTool`."""
 
     def __init__(self, tools: Sequence[Tool[..., Any] | Callable[..., Any]] = ()) -> None:
+        if not isinstance(tools, Iterable) or isinstance(tools, str | bytes | Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise InvalidTool(f"tools= takes a list of functions, not {reprlib.repr(tools)}")
         self._tools: dict[str, Tool[..., Any]] = {}
         for item in tools:
             made = cast("Tool[..., Any]", item) if isinstance(item, Tool) else Tool(item)
             if made.name in self._tools:
-                raise InvalidTool(f"two tools are called {made.name!r}; rename one")
+                raise InvalidTool(
+                    f"two tools are called {made.name!r}; rename one: tool(name=...)(function)"
+                )
             self._tools[made.name] = made
         self.definitions = tuple(made.definition for made in self._tools.values())
 
@@ -256,67 +333,20 @@ class ToolRun(msgspec.Struct, frozen=True):
     def execute(self) -> tuple[ResultContent, ...]:
         """Run it to its end in this thread; an async tool gets an event loop of its own."""
         value = self.tool.invoke(self.arguments, self.context)
-        return content_of(asyncio.run(_awaited(value)) if inspect.isawaitable(value) else value)
+        return content_of(asyncio.run(_settled(value)) if inspect.isawaitable(value) else value)
 
     async def execute_async(self) -> tuple[ResultContent, ...]:
         """Run it to its end on this event loop."""
-        value = self.tool.invoke(self.arguments, self.context)
-        return content_of(await value if inspect.isawaitable(value) else value)
+        return content_of(await _settled(self.tool.invoke(self.arguments, self.context)))
 
 
-async def _awaited(value: Awaitable[object]) -> object:
-    return await value
-
-
-def content_of(value: object) -> tuple[ResultContent, ...]:
-    """A tool's return value as content: text and parts as they are, everything else as JSON.
-
-    Raises :class:`InvalidEvent` for what JSON cannot hold.
-    """
-    parts = _parts(value)
-    if parts:
-        return parts
-    if isinstance(value, str):
-        check_text(value, of="tool result", path="$")
-        return (TextPart(str.__str__(value)),)
-    return (TextPart(_json_text(value)),)
-
-
-def _parts(value: object) -> tuple[ResultContent, ...]:
-    """The parts that a value is, or is a list of; none if it is anything else."""
-    items = cast("Sequence[object]", value) if isinstance(value, list | tuple) else (value,)
-    parts = tuple(item for item in items if isinstance(item, ResultContent))
-    return parts if len(parts) == len(items) else ()
-
-
-def _json_text(value: object) -> str:
-    if isinstance(value, bytes | bytearray | memoryview):
-        raise InvalidEvent(
-            "bytes are no JSON; return an ImagePart or FilePart", event="tool result", path="$"
-        )
-    try:
-        plain = _any_value().dump_python(value, mode="json")
-    except ValueError as error:
-        raise InvalidEvent(str(error), event="tool result", path="$") from error
-    return bytes(to_raw(plain, of="tool result")).decode()
-
-
-@cache
-def _any_value() -> TypeAdapter[Any]:
-    from pydantic import ConfigDict, TypeAdapter  # noqa: PLC0415 - loaded with the schema
-
-    return TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
+async def _settled(value: object) -> object:
+    """A result, once everything in it that has to be awaited is."""
+    while inspect.isawaitable(value):
+        value = await value
+    return value
 
 
 def _is_context(hint: object) -> bool:
     """Whether a parameter is for the context, also as an optional or annotated one."""
     return hint is ToolContext or any(_is_context(inner) for inner in typing.get_args(hint))
-
-
-def error_content(error: BaseException) -> tuple[ResultContent, ...]:
-    """What the model is told of a tool's exception: ``TypeName: message``."""
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - an exception that cannot say what it is
-        text = type(error).__name__
-    return (TextPart(text.encode(errors="replace").decode()),)

@@ -107,7 +107,7 @@ def take_turn(
     except StoreError as error:
         error.completed_calls = turn.completed_calls
         raise
-    except AgentError as error:
+    except Exception as error:
         yield from turn.fail(error)
         raise
 
@@ -275,7 +275,7 @@ class _Turn(Generic[T]):
         announce = ToolCallEvent(call.call_id, call.name, call.arguments)
         if found is None:
             known = ", ".join(self._setup.tools.names) or "none"
-            text = f"UnknownTool: there is no tool {call.name!r}; the tools are: {known}"
+            text = f"UnknownTool: there is no tool {call.name[:100]!r}; the tools are: {known}"
             self._returned(ToolOutcome(call.call_id, (TextPart(text),), True, 0.0), call.name)  # noqa: FBT003
             return None
         fact = self._journal.record(ToolCalled(call_id=call.call_id, tool=call.name), announce)
@@ -313,7 +313,8 @@ class _Turn(Generic[T]):
         self._rejections += 1
         if self._rejections > limit:
             raise OutputError(
-                f"no answer of {limit + 1} fits the schema: {rejection}",
+                f"no answer of {limit + 1} fits the schema: {rejection}; simplify the schema, or "
+                "raise max_output_retries",
                 text=message.text,
                 errors=rejection.errors,
             )
@@ -354,15 +355,18 @@ class _Turn(Generic[T]):
         self._journal.record(TurnAbandoned(reason=dropped.reason))
         yield from self._journal.commit()
 
-    def fail(self, error: AgentError) -> Steps[None]:
-        """Record what ended the turn, unless nothing of it is in the log yet."""
+    def fail(self, error: Exception) -> Steps[None]:
+        """Record what ended the turn, unless nothing of it is in the log yet.
+
+        Also for what is no error of ours: a validator of the caller's, a provider of one's own.
+        """
         committed = self._journal.committed.conversation.turn
         if committed is None or committed.started != self._started:
             return
-        error.completed_calls = self.completed_calls
-        self._journal.record(
-            TurnFailed(error=failure_of(error), completed_calls=error.completed_calls)
-        )
+        completed = self.completed_calls
+        if isinstance(error, AgentError):
+            error.completed_calls = completed
+        self._journal.record(TurnFailed(error=failure_of(error), completed_calls=completed))
         yield from self._journal.commit()
 
     @property
@@ -386,7 +390,8 @@ class _Turn(Generic[T]):
         """Seconds left of the deadline. Raises :class:`LimitExceeded` past it."""
         if self._deadline is not None and self._setup.sources.monotonic() >= self._deadline:
             limit = self._setup.limits.deadline
-            raise LimitExceeded(f"the turn took longer than {limit} s", limit="deadline")
+            words = f"the turn took longer than {limit} s; raise deadline to allow more"
+            raise LimitExceeded(words, limit="deadline")
         return self._left()
 
     def _left(self) -> float | None:

@@ -28,7 +28,8 @@ class InvalidEvent(AgentError):
     """
 
     def __init__(self, reason: str, *, event: str, path: str) -> None:
-        super().__init__(f"{event}: {path}: {reason}")
+        place = event if path == "$" else f"{event}: {path}"
+        super().__init__(f"{place}: {reason}")
         self.event = event
         self.path = path
         self.reason = reason

@@ -41,6 +41,11 @@ class Blob(
     @classmethod
     def of(cls, data: bytes) -> Blob:
         """Name these bytes, which travel with the object and are stored with its event."""
+        if not isinstance(data, bytes | bytearray | memoryview):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise TypeError(
+                f"an attachment is bytes, not {type(data).__name__}; Path(...).read_bytes() gives "
+                "those of a file"
+            )
         return cls(hashlib.sha256(data).hexdigest(), len(data)).bringing(data)
 
     def bringing(self, data: bytes) -> Blob:

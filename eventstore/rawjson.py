@@ -79,7 +79,11 @@ def check_text(text: str, *, of: str, path: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidEvent(f"lone surrogate at {error.start}", event=of, path=path) from None
+        reason = (
+            f"lone surrogate at {error.start}, as in text decoded from bytes that are not UTF-8; "
+            "replace it first"
+        )
+        raise InvalidEvent(reason, event=of, path=path) from None
 
 
 def check_number(number: float, *, of: str, path: str) -> None:

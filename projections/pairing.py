@@ -13,19 +13,23 @@ if TYPE_CHECKING:
 class PairingError(AgentError):
     """A tool call without its result, or a result without its call, in the history.
 
-    ``call_id`` names it. Add the missing message, or clear or rewind the history.
+    ``call_id`` names it. A missing result can be added as the next message; ``clear`` or a fork of
+    an earlier version leaves behind what cannot be mended.
     """
 
     def __init__(self, reason: str, *, call_id: str) -> None:
-        super().__init__(f"tool call {call_id!r}: {reason}")
+        super().__init__(f"tool call {call_id!r} {reason}")
         self.call_id = call_id
 
 
 class Pairing:
-    """Checks a history message by message, in the order in which a model would read it."""
+    """Checks a history message by message, in the order in which a model would read it.
 
-    def __init__(self) -> None:
-        self._waiting: tuple[str, ...] = ()
+    Only the message before counts: the check may begin after any, given as ``last``.
+    """
+
+    def __init__(self, last: Message | None = None) -> None:
+        self._waiting = _asked(last) if last else ()
 
     def copy(self) -> Pairing:
         """An independent check that has seen the same."""
@@ -36,23 +40,39 @@ class Pairing:
     def see(self, message: Message) -> None:
         """Take the next message. Raises :class:`PairingError`."""
         results = [part.call_id for part in message.tool_results]
-        calls = [part.call_id for part in message.tool_calls]
         for call_id in results:
             if results.count(call_id) > 1:
-                raise PairingError("has several results", call_id=call_id)
+                raise PairingError("has several results; keep one", call_id=call_id)
             if call_id not in self._waiting:
                 raise PairingError(
-                    "has a result, but the message before did not ask", call_id=call_id
+                    "has a result, but the message before does not make this call; add the "
+                    "assistant's message with the call first",
+                    call_id=call_id,
                 )
         for call_id in self._waiting:
             if call_id not in results:
-                raise PairingError("has no result in the message that follows", call_id=call_id)
+                raise _missing(call_id)
+        calls = _asked(message)
         for call_id in calls:
             if calls.count(call_id) > 1:
-                raise PairingError("is asked for twice in one message", call_id=call_id)
-        self._waiting = tuple(calls)
+                raise PairingError(
+                    "is made twice in one message; give each call its own id", call_id=call_id
+                )
+        self._waiting = calls
 
     def end(self) -> None:
         """The history ends here. Raises :class:`PairingError` for calls that still wait."""
         for call_id in self._waiting:
-            raise PairingError("has no result", call_id=call_id)
+            raise _missing(call_id)
+
+
+def _asked(message: Message) -> tuple[str, ...]:
+    return tuple(part.call_id for part in message.tool_calls)
+
+
+def _missing(call_id: str) -> PairingError:
+    return PairingError(
+        "has no result; the next message must be Message.tool(ToolResultPart(...), ...) with the "
+        "results of all calls, or clear the history",
+        call_id=call_id,
+    )

@@ -33,6 +33,12 @@ class View(msgspec.Struct, frozen=True):
         shown = [message for start, until in self.ranges for message in transcript[start:until]]
         return shown[skip:] + transcript[self.tail :]
 
+    def last(self, transcript: Snapshot[Message]) -> Message | None:
+        """The last visible message, None if there is none."""
+        if self.tail < len(transcript):
+            return transcript[-1]
+        return transcript[self.ranges[-1][1] - 1] if self.ranges else None
+
     def cleared(self, length: int) -> View:
         """Nothing of the first ``length`` messages."""
         return View((), length)

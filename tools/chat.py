@@ -372,7 +372,7 @@ def _advice(error: AgentError) -> str:
         case ModelNotFound():
             return f"{error} (on the command line: --model and --base-url)"
         case InvalidEvent():
-            return f"this cannot be stored: {error.reason}. Is the input UTF-8?"
+            return f"this cannot be stored: {error.reason}"
         case ConnectionFailed():
             return f"{error} (on the command line: --base-url)"
         case _:

@@ -24,6 +24,9 @@ def connect(
 
     Raises :class:`UnknownProvider`, :class:`ConfigurationError`.
     """
+    for name, value in (("base_url", base_url), ("api_key", api_key)):
+        if value is not None and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise ConfigurationError(f"{name}= takes text, not {type(value).__name__}")
     if not isinstance(provider, str):
         if not isinstance(provider, Provider):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
             kind = type(provider).__name__

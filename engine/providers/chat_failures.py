@@ -64,11 +64,11 @@ class Asked(msgspec.Struct, frozen=True):
         """What to do about a status; "" if only the server's words can tell."""
         match status:
             case 401:
-                return f"; check the key: api_key=... or {self.key_variable}"
+                return f"; check the key (api_key or {self.key_variable})"
             case 403:
-                return f"; the key (api_key=... or {self.key_variable}) may not do this"
+                return f"; this key (api_key or {self.key_variable}) may not do it"
             case 404:
-                return f"; check model={self.model!r} and base_url={self.base_url!r}"
+                return f"; check the model {self.model!r} and the base URL {self.base_url!r}"
             case _:
                 return ""
 
@@ -149,7 +149,7 @@ def _message(error: dict[str, Any]) -> str:
     raw = cast("dict[str, Any]", metadata).get("raw") if isinstance(metadata, dict) else None
     if isinstance(raw, str) and raw:
         text = f"{text}: {raw}"
-    return text[:_SHOWN]
+    return text[:_SHOWN].rstrip(". ")
 
 
 def _readable(body: bytes) -> str:

@@ -7,8 +7,6 @@ import pytest
 from agent import Agent, Message, Session
 from agent.engine.errors import (
     ConfigurationError,
-    InvalidPrompt,
-    InvalidSessionId,
     InvalidTool,
     MissingAPIKey,
     UnknownProvider,
@@ -16,7 +14,7 @@ from agent.engine.errors import (
 from agent.engine.scripted import ScriptedModel
 from agent.engine.tools import tool
 from agent.eventstore.errors import InvalidEvent, InvalidExport
-from agent.eventstore.messages import ImagePart, TextPart
+from agent.eventstore.messages import ImagePart
 from agent.stores import MemoryStore
 from tests.engine.given import add, agent_of, kinds, shown
 
@@ -74,6 +72,12 @@ def test_options_of_a_provider_object(option: str):
         ({"store": "sessions.db"}, ConfigurationError),
         ({"store": {}}, ConfigurationError),
         ({"store": MemoryStore}, ConfigurationError),
+        ({"tools": None}, InvalidTool),
+        ({"tools": add}, InvalidTool),
+        ({"tools": {"add": add}}, InvalidTool),
+        ({"model": 3}, ConfigurationError),
+        ({"model": ""}, ConfigurationError),
+        ({"timeout": float("inf")}, ConfigurationError),
         ({"timeout": 0}, ConfigurationError),
         ({"timeout": -1.0}, ConfigurationError),
         ({"timeout": float("nan")}, ConfigurationError),
@@ -83,6 +87,26 @@ def test_impossible_options(options: Any, error: type[Exception]):
     """What cannot work fails when the agent is made."""
     with pytest.raises(error):
         Agent(ScriptedModel([]), **options)
+
+
+@pytest.mark.parametrize("option", ["base_url", "api_key"])
+@pytest.mark.parametrize("value", [3, b"x"])
+def test_options_that_are_no_text(option: str, value: Any):
+    """Address and key are text; the error does not repeat them."""
+    options: Any = {option: value}
+    with pytest.raises(ConfigurationError) as raised:
+        Agent("openai", "m", **options)
+
+    assert str(raised.value) == f"{option}= takes text, not {type(value).__name__}"
+
+
+def test_a_refused_store_is_not_repeated():
+    """An address with a password in it does not stand in the error."""
+    address: Any = "redis://user:hunter2@host"
+    with pytest.raises(ConfigurationError, match=r"such as SQLiteStore\(path\)") as raised:
+        agent_of(store=address)
+
+    assert "hunter2" not in str(raised.value)
 
 
 class AsyncSave(MemoryStore):
@@ -136,22 +160,6 @@ def test_from_dict_takes_a_dictionary(data: Any):
     assert raised.value.version == 0
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a\0", 3])
-def test_invalid_session_ids(name: Any):
-    """A session id that could not be kept is refused, with and without a store."""
-    with pytest.raises(InvalidSessionId):
-        agent_of().session(name)
-
-
-def test_messages_are_messages():
-    """History is given as messages."""
-    wrong: Any = ["Hi"]
-    with pytest.raises(InvalidPrompt, match=r"Message\.user"):
-        agent_of().session(messages=wrong)
-    with pytest.raises(InvalidPrompt, match=r"Message\.user"):
-        agent_of().session().add_message(wrong[0])
-
-
 def test_metadata_is_json():
     """Metadata that JSON cannot hold is refused at once."""
     with pytest.raises(InvalidEvent) as raised:
@@ -160,35 +168,29 @@ def test_metadata_is_json():
     assert raised.value.path == "$.a.b"
 
 
-@pytest.mark.parametrize(
-    "prompt",
-    [Message.assistant("x"), Message.tool(), [], ["x"], [Message.user("x")], 3, None, b"x"],
-)
-def test_invalid_prompts(prompt: Any):
-    """What is no user's prompt is refused before anything is recorded."""
-    session = agent_of("Hello").session()
-    with pytest.raises(InvalidPrompt):
-        session.run(prompt)
-
-    assert (session.version, session.run("Hi").text) == (0, "Hello")
+@pytest.mark.parametrize("metadata", ["title", 3, [("a", 1)], {"a"}])
+def test_metadata_is_a_dictionary(metadata: Any):
+    """Anything else is refused by its type."""
+    with pytest.raises(ConfigurationError, match=f"a dict, not {type(metadata).__name__}"):
+        agent_of().session(metadata=metadata)
 
 
-@pytest.mark.parametrize(
-    ("prompt", "message"),
-    [
-        ("Hi", Message.user("Hi")),
-        ("", Message.user("")),
-        (Message.user("Hi"), Message.user("Hi")),
-        ([TextPart("Hi")], Message.user("Hi")),
-        (
-            (TextPart("See"), ImagePart.from_url("http://x")),
-            Message.user("See", ImagePart.from_url("http://x")),
-        ),
-    ],
-)
-def test_prompts(prompt: Any, message: Message):
-    """A prompt is text, a user's message, or its parts."""
-    assert agent_of("Hello").session().run(prompt).messages[0] == message
+@pytest.mark.parametrize("system", [3, b"Be brief.", ["Be brief."]])
+def test_system_prompts_are_text(system: Any):
+    """A system prompt of another type is refused when the session is made, not at its first use."""
+    with pytest.raises(ConfigurationError, match=f"takes text, not {type(system).__name__}"):
+        agent_of().session(system=system)
+
+
+def test_system_prompts_are_unicode():
+    """So is one that no request could carry; a subclass of text is text."""
+
+    class Markup(str):
+        __slots__ = ()
+
+    with pytest.raises(InvalidEvent, match=r"^system: lone surrogate at 0"):
+        agent_of().session(system="\ud800")
+    assert agent_of().session(system=Markup("Be brief.")).system == "Be brief."
 
 
 def test_sessions_without_a_store_are_independent():

@@ -154,5 +154,14 @@ class Opaque:
 @pytest.mark.parametrize("shape", [Opaque, list[Opaque], 3])
 def test_types_without_a_schema(shape: Any):
     """A type that has no JSON Schema is refused when it is asked for."""
-    with pytest.raises(ConfigurationError, match="has no JSON Schema"):
+    with pytest.raises(ConfigurationError, match="has no JSON Schema") as raised:
+        Output(shape)
+
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("shape", [None, BaseModel, len, lambda: 1, {"type": "object"}, "Tea"])
+def test_what_is_no_shape(shape: Any):
+    """Nothing, a function, the base of all models and a JSON Schema are refused."""
+    with pytest.raises(ConfigurationError, match="schema= takes a"):
         Output(shape)

@@ -63,17 +63,27 @@ def test_none_is_not_set():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"temperature": "hot"}, "temperature cannot be 'hot', a str"),
-        ({"temperature": True}, "temperature cannot be True, a bool"),
-        ({"temperature": float("nan")}, "temperature cannot be nan"),
-        ({"top_p": float("inf")}, "top_p cannot be inf"),
-        ({"max_tokens": 1.5}, "max_tokens cannot be 1.5, a float"),
+        ({"temperature": "hot"}, "temperature cannot be 'hot', of type str"),
+        ({"temperature": True}, "temperature cannot be True, of type bool"),
+        ({"temperature": float("nan")}, "temperature must be a finite number"),
+        ({"top_p": float("inf")}, "top_p must be a finite number"),
+        ({"max_tokens": 1.5}, "max_tokens cannot be 1.5, of type float"),
         ({"max_tokens": 0}, "max_tokens must be at least 1, not 0"),
-        ({"max_tokens": True}, "max_tokens cannot be True, a bool"),
-        ({"seed": "1"}, "seed cannot be '1', a str"),
-        ({"reasoning_effort": 1}, "reasoning_effort cannot be 1, a int"),
-        ({"parallel_tool_calls": 1}, "parallel_tool_calls cannot be 1, a int"),
-        ({"model": 4}, "model cannot be 4, a int"),
+        ({"max_tokens": True}, "max_tokens cannot be True, of type bool"),
+        ({"seed": "1"}, "seed cannot be '1', of type str"),
+        ({"reasoning_effort": 1}, "reasoning_effort cannot be 1, of type int"),
+        ({"parallel_tool_calls": 1}, "parallel_tool_calls cannot be 1, of type int"),
+        ({"model": 4}, "model cannot be 4, of type int"),
+        ({"model": ""}, "model cannot be empty text; leave it out instead"),
+        ({"temperature": 10**400}, "temperature must be a finite number"),
+        (
+            {"temperature": [1] * 1000},
+            "temperature cannot be [1, 1, 1, 1, 1, 1, ...], of type list",
+        ),
+        ({"stop": ["a", 1]}, "stop cannot be 1, of type int"),
+        ({"stop": [""]}, "stop cannot be empty text; leave it out instead"),
+        ({"stop": {"a"}}, "stop cannot be {'a'}, of type set"),
+        ({"extra": [1]}, "extra cannot be [1], of type list"),
     ],
 )
 def test_impossible_settings(options: Any, words: str):
@@ -85,10 +95,21 @@ def test_impossible_settings(options: Any, words: str):
 
 
 def test_unknown_settings():
-    """An unknown option is a mistake in the call, and the error says where extras go."""
+    """An unknown option is a mistake in the call; the error says what there is instead."""
     unknown: Any = {"temprature": 1, "foo": 2}
-    with pytest.raises(TypeError, match=r"unknown settings: foo, temprature; .* extra=\{...\}"):
+    words = r"unknown settings: foo, temprature; a turn takes .* temperature, .* extra=\{...\}"
+    with pytest.raises(TypeError, match=words):
         settings_of(unknown)
+
+
+@pytest.mark.parametrize(
+    "options", [{"model": "\ud800"}, {"stop": "\ud800"}, {"reasoning_effort": "\ud800"}], ids=str
+)
+def test_settings_that_are_no_unicode(options: Any):
+    """Text that no request could carry is refused where it is given, under its name."""
+    (name,) = options
+    with pytest.raises(InvalidEvent, match=f"^{name}: lone surrogate at 0"):
+        settings_of(options)
 
 
 def test_extra_that_is_no_json():
@@ -108,10 +129,17 @@ def test_limits_by_default():
     "limits",
     [
         {"max_steps": 0},
+        {"max_steps": "3"},
+        {"max_steps": True},
+        {"max_steps": float("inf")},
         {"max_retries": -1},
         {"max_output_retries": -1},
         {"deadline": 0},
         {"deadline": float("nan")},
+        {"deadline": float("inf")},
+        {"deadline": 1e10},
+        {"deadline": True},
+        {"deadline": "3"},
     ],
     ids=str,
 )

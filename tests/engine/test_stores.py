@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent import Message, Session
-from agent.engine.errors import InvalidSessionId, ServerFailed
+from agent.engine.errors import ServerFailed
 from agent.engine.scripted import Scripted
 from agent.eventstore.errors import ConflictError, CorruptLog, InvalidExport
 from agent.eventstore.record import Prepared
@@ -281,29 +281,6 @@ def test_closed_store(tmp_path: Path):
 
     with SQLiteStore(tmp_path / "sessions.db", durability="os") as again:
         assert shown(opened(again)) == ["a", "b"]
-
-
-# Keys
-
-
-@pytest.mark.parametrize("key", ["", " \n", "a\0b", "\ud800", "x" * 1001, 3, None, b"x"])
-def test_invalid_keys(log_store: LogStore, key: Any):
-    """A key that no store could keep is refused before anything is done."""
-    with pytest.raises(InvalidSessionId):
-        log_store.save(key, exported("b"))
-    if key is not None:
-        with pytest.raises(InvalidSessionId):
-            agent_of(store=log_store).session(key)
-    assert log_store.list_sessions() == []
-
-
-@pytest.mark.parametrize("key", ["a/b", "../x", "Zoë \U0001f375", "x" * 1000, "'; --", "%", "a:b"])
-def test_odd_keys(store: SessionStore, key: str):
-    """Any other text is a key."""
-    opened(store, "b", key=key).run("a")
-
-    assert store.list_sessions() == [key]
-    assert shown(opened(store, key=key)) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

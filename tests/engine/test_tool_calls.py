@@ -1,4 +1,5 @@
 import enum
+import itertools
 import math
 import sys
 from typing import Any
@@ -6,7 +7,8 @@ from typing import Any
 import pytest
 
 from agent import FilePart, ImagePart, TextPart
-from agent.engine.tools import InvalidArguments, content_of, error_content
+from agent.engine.results import content_of, error_content
+from agent.engine.tools import InvalidArguments
 from agent.eventstore.errors import InvalidEvent
 from tests.engine.tool_samples import Place, Unit, invoke
 
@@ -49,6 +51,13 @@ def test_valid_arguments(arguments: Any, result: str):
         ("{", "value: Invalid JSON"),
         ("null", "value: Input should be an object"),
         ("[1]", "value: Input should be an object"),
+        ('{"city":"Rome",}', "value: Invalid JSON"),
+        ('{"city":"Rome"} Done.', "value: Invalid JSON: trailing characters"),
+        ('{"city":"Rome","city":"Oslo"}', "city: given more than once"),
+        ('{"city":"\\ud800"}', "value: Invalid JSON"),
+        ('{"city":"Rome","days":NaN}', "days: Input should be a finite number"),
+        ("[" * 10_000 + "]" * 10_000, "value: Invalid JSON: recursion limit"),
+        ('{"city":' * 10_000 + "1" + "}" * 10_000, "value: Invalid JSON: recursion limit"),
     ],
 )
 def test_invalid_arguments(arguments: Any, words: str):
@@ -59,9 +68,21 @@ def test_invalid_arguments(arguments: Any, words: str):
     assert words in str(raised.value)
 
 
-def test_no_arguments():
+def test_repetitions_inside_of_an_argument():
+    """What says two things under one name is ambiguous at any depth."""
+
+    def echo(value: Any) -> Any:
+        return value
+
+    assert invoke(echo, '{"value":[{"a":1},{"a":2}]}') == [{"a": 1}, {"a": 2}]
+    with pytest.raises(InvalidArguments, match="a: given more than once"):
+        invoke(echo, '{"value":[{"a":1,"a":2}]}')
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_no_arguments(text: str):
     """No text at all stands for no arguments."""
-    assert invoke(now, "") == "now"
+    assert invoke(now, text) == "now"
 
 
 # Results
@@ -113,6 +134,11 @@ def test_results(value: object, content: tuple[object, ...]):
     assert all(type(part.text) is str for part in found if isinstance(part, TextPart))
 
 
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("in __str__")
+
+
 def cyclic() -> list[Any]:
     """A list that contains itself."""
     found: list[Any] = []
@@ -121,14 +147,28 @@ def cyclic() -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "value", [math.nan, [math.inf], b"bytes", bytearray(b"x"), object(), "\ud800", cyclic()]
+    ("value", "words"),
+    [
+        (math.nan, "tool result: nan is no JSON number"),
+        ([math.inf], r"tool result: \$\[0\]: inf is no JSON number"),
+        (b"bytes", "return an ImagePart or FilePart"),
+        (bytearray(b"x"), "return an ImagePart or FilePart"),
+        (object(), "return text, lists and dicts of plain values, models or parts"),
+        ([object()], "return text, lists and dicts of plain values, models or parts"),
+        ([TextPart("x"), "y"], "models or parts"),
+        ("\ud800", "tool result: lone surrogate at 0"),
+        ({"\ud800": 1}, "surrogates not allowed"),
+        (cyclic(), "Circular reference"),
+        ((n for n in itertools.count()), "a generator is no result; return a list"),
+        (TextPart(3), r"\$.content\[0\].text: Expected `str`, got `int`"),  # pyright: ignore[reportArgumentType]
+        (TextPart("\ud800"), r"\$.content\[0\].text: lone surrogate"),
+        ([IMAGE, ImagePart("x.png")], r"\$.content\[1\].source: Expected `object`"),  # pyright: ignore[reportArgumentType]
+    ],
 )
-def test_results_that_no_log_can_keep(value: object):
-    """A result that JSON cannot hold is refused, never changed silently."""
-    with pytest.raises(InvalidEvent) as raised:
+def test_results_that_no_log_can_keep(value: object, words: str):
+    """A result that JSON cannot hold is refused in words, never changed silently."""
+    with pytest.raises(InvalidEvent, match=words):
         content_of(value)
-
-    assert raised.value.event == "tool result"
 
 
 @pytest.mark.parametrize(
@@ -139,6 +179,15 @@ def test_results_that_no_log_can_keep(value: object):
         (RuntimeError(), "RuntimeError: "),
         (OSError(2, "gone"), "FileNotFoundError: [Errno 2] gone"),
         (ValueError("\ud800"), "ValueError: ?"),
+        (RecursionError("deep"), "RecursionError: deep"),
+        (Speechless(), "Speechless"),
+        (
+            ExceptionGroup("two", [ValueError("a"), ExceptionGroup("one", [KeyError("b")])]),
+            (
+                "ExceptionGroup: two (2 sub-exceptions): ValueError: a; "
+                "ExceptionGroup: one (1 sub-exception): KeyError: 'b'"
+            ),
+        ),
     ],
 )
 def test_exceptions(error: BaseException, text: str):

@@ -48,21 +48,41 @@ def test_paired_histories(messages: list[Message]):
     ("messages", "call_id", "reason"),
     [
         ([calls("x")], "x", "has no result"),
-        ([calls("x"), HI], "x", "has no result in the message that follows"),
-        ([calls("x"), HELLO, results("x")], "x", "has no result in the message that follows"),
-        ([calls("x", "y"), results("x")], "y", "has no result in the message that follows"),
+        ([calls("x"), HI], "x", "has no result; the next message must be Message.tool"),
+        (
+            [calls("x"), HELLO, results("x")],
+            "x",
+            "has no result; the next message must be Message.tool",
+        ),
+        (
+            [calls("x", "y"), results("x")],
+            "y",
+            "has no result; the next message must be Message.tool",
+        ),
         (
             [calls("x", "y"), results("x"), results("y")],
             "y",
-            "has no result in the message that follows",
+            "has no result; the next message must be Message.tool",
         ),
-        ([results("x")], "x", "has a result, but the message before did not ask"),
-        ([calls("x"), results("x"), results("x")], "x", "has a result, but the message before did"),
-        ([calls("x"), results("x", "y")], "y", "has a result, but the message before did not ask"),
-        ([calls("x"), results("y")], "y", "has a result, but the message before did not ask"),
-        ([calls("x"), results("x", "x")], "x", "has several results"),
-        ([calls("x", "x")], "x", "is asked for twice in one message"),
-        ([HI, calls("x"), calls("y")], "x", "has no result in the message that follows"),
+        ([results("x")], "x", "has a result, but the message before does not make this call"),
+        (
+            [calls("x"), results("x"), results("x")],
+            "x",
+            "has a result, but the message before does not",
+        ),
+        (
+            [calls("x"), results("x", "y")],
+            "y",
+            "has a result, but the message before does not make this call",
+        ),
+        (
+            [calls("x"), results("y")],
+            "y",
+            "has a result, but the message before does not make this call",
+        ),
+        ([calls("x"), results("x", "x")], "x", "has several results; keep one"),
+        ([calls("x", "x")], "x", "is made twice in one message; give each call its own id"),
+        ([HI, calls("x"), calls("y")], "x", "has no result; the next message must be Message.tool"),
     ],
 )
 def test_unpaired_histories(messages: list[Message], call_id: str, reason: str):
@@ -71,7 +91,7 @@ def test_unpaired_histories(messages: list[Message], call_id: str, reason: str):
         check(*messages)
 
     assert raised.value.call_id == call_id
-    assert str(raised.value).startswith(f"tool call {call_id!r}: {reason}")
+    assert str(raised.value).startswith(f"tool call {call_id!r} {reason}")
 
 
 def test_copies_are_independent():
@@ -95,3 +115,20 @@ def test_refused_message_is_not_seen():
 
     pairing.see(results("x"))
     pairing.end()
+
+
+@pytest.mark.parametrize(
+    ("last", "message"), [(None, HI), (HI, HELLO), (calls("x"), results("x")), (results("x"), HI)]
+)
+def test_a_check_may_begin_after_any_message(last: Message | None, message: Message):
+    """Only the message before counts."""
+    Pairing(last).see(message)
+
+
+@pytest.mark.parametrize(
+    ("last", "message"), [(None, results("x")), (HI, results("x")), (calls("x"), HI)]
+)
+def test_a_check_that_begins_late_is_as_strict(last: Message | None, message: Message):
+    """What does not follow the last message is refused."""
+    with pytest.raises(PairingError):
+        Pairing(last).see(message)

@@ -28,6 +28,8 @@ def test_ranges_then_tail(view: View, letters: str):
     """A view shows its ranges in order, then the tail, and counts them without looking."""
     assert shown(view) == letters
     assert [shown(view, skip) for skip in range(8)] == [letters[skip:] for skip in range(8)]
+    last = view.last(SAID)
+    assert (last.text if last else "") == letters[-1:]
 
 
 def test_cleared():

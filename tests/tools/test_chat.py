@@ -258,14 +258,14 @@ def test_input_that_is_not_utf8_is_refused(openai_env: ChatServer):
     done = run("chat", given=b"bad \xff\ngood\n")
 
     assert (done.returncode, done.stdout) == (1, "fine\n")
-    assert "Is the input UTF-8?" in done.stderr
+    assert "bytes that are not UTF-8" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--provider", "nobody"), "unknown provider 'nobody'"),
-        (("--session", " "), "a session id cannot be empty"),
+        (("--session", " "), "this one is empty"),
     ],
 )
 def test_wrong_options_are_wrong_usage(options: tuple[str, ...], words: str):

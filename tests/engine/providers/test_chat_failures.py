@@ -63,13 +63,13 @@ def test_statuses(status: int, cls: type[ProviderError], retryable: bool) -> Non
     ("status", "words"),
     [
         (400, "status 400 of openai: m"),
-        (401, "status 401 of openai: m; check the key: api_key=... or OPENAI_API_KEY"),
-        (403, "status 403 of openai: m; the key (api_key=... or OPENAI_API_KEY) may not do this"),
+        (401, "status 401 of openai: m; check the key (api_key or OPENAI_API_KEY)"),
+        (403, "status 403 of openai: m; this key (api_key or OPENAI_API_KEY) may not do it"),
         (
             404,
             (
-                "status 404 of openai: m; check model='gpt-4o' and "
-                "base_url='https://api.openai.com/v1'"
+                "status 404 of openai: m; check the model 'gpt-4o' and the base URL "
+                "'https://api.openai.com/v1'"
             ),
         ),
     ],
@@ -197,3 +197,10 @@ def test_the_server_decides_about_retries(status: int, advice: str, retryable: b
     headers = {"x-should-retry": advice, "retry-after": "3"}
     error = failure(status, {"message": "m"}, headers)
     assert (error.retryable, error.retry_after) == (retryable, 3.0 if retryable else None)
+
+
+@pytest.mark.parametrize("said", ["Wrong key.", "Wrong key", "Wrong key. "])
+def test_advice_follows_whole_sentences(said: str) -> None:
+    """A server's full stop is left out, so that no error reads `.;`."""
+    words = "status 401 of openai: Wrong key; check the key (api_key or OPENAI_API_KEY)"
+    assert str(failure(401, {"message": said})) == words

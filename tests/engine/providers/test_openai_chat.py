@@ -95,7 +95,7 @@ def test_openai_needs_a_key(base_url: str | None) -> None:
 
 def test_another_server_may_do_without_a_key(chat_server: ChatServer) -> None:
     """Only the server can tell; this one wants a key, and the error says where it is looked for."""
-    with pytest.raises(AuthenticationFailed, match=r"api_key=\.\.\. or OPENAI_API_KEY"):
+    with pytest.raises(AuthenticationFailed, match="api_key or OPENAI_API_KEY"):
         ask(OpenAIChat(base_url=chat_server.base_url))
     assert "authorization" not in chat_server.requests[0].headers
 
@@ -105,7 +105,7 @@ def test_a_wrong_address_is_named(chat_server: ChatServer) -> None:
     url = chat_server.base_url.removesuffix("/v1") + "/v2"
     with pytest.raises(ModelNotFound) as caught:
         ask(OpenAIChat(base_url=url, api_key=KEY))
-    assert f"check model='gpt-4o' and base_url='{url}'" in str(caught.value)
+    assert f"check the model 'gpt-4o' and the base URL '{url}'" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_text_that_is_none_is_read_as_damage(log: SQLiteLog, head: Head, path: P
         with pytest.raises(CorruptLog, match="does not match its hash"):
             list(core.verified(log.read(info.stream), stream=info.stream))
     if "payload" in damage:
-        with pytest.raises(CorruptLog, match="version 2: .* is no text"):
+        with pytest.raises(CorruptLog, match=r"version 2: .* is no text"):
             export_events(recorded, log)
 
 
