@@ -16,6 +16,9 @@ from agent.eventstore.messages import ToolCallPart
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST_CALLS = 1000
+"""An answer with more calls is no answer: each would be run."""
+
 
 class _Call:
     """A tool call, growing fragment by fragment."""
@@ -65,24 +68,30 @@ class CollectedCalls:
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
+        self._at: dict[int, _Call] = {}
 
     def add(self, fragments: Sequence[Object]) -> None:
-        """Take the fragments of one delta, or the calls of a whole answer."""
+        """Take the fragments of one delta, or the calls of a whole answer.
+
+        Raises ``ValueError`` for more calls than any answer has.
+        """
         taken: list[_Call] = []
         for item in fragments:
             fragment = _fragment(item)
             call = self._known(fragment, taken)
             if call is None:
                 index = len(self._calls) if fragment.index is None else fragment.index
-                call = _Call(index)
+                call = self._at[index] = _Call(index)
                 self._calls.append(call)
+                if len(self._calls) > MOST_CALLS:
+                    raise ValueError(f"more than {MOST_CALLS} tool calls")
             call.add(fragment)
             taken.append(call)
 
     def _known(self, fragment: _Fragment, taken: Sequence[_Call]) -> _Call | None:
         """The call that a fragment belongs to; without indexes, one delta has one of each call."""
         if fragment.index is not None:
-            candidates = [call for call in self._calls if call.index == fragment.index]
+            candidates = [self._at[fragment.index]] if fragment.index in self._at else []
         elif fragment.id:
             candidates = [c for c in self._calls if c.id == fragment.id and c not in taken]
             candidates = candidates or [c for c in self._calls[-1:] if not c.id and c not in taken]
