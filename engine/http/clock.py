@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import os
-import socket
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from agent.engine.errors import ProviderTimeout
 
 if TYPE_CHECKING:
-    import httpx
-
     from agent.engine.http.exchange import Exchange
 
 LONGEST_CALL = 3600.0
@@ -25,7 +19,6 @@ is more."""
 
 _CONNECT_TIMEOUT = 10.0
 _HARDLY_ANY = 0.001
-_calling = threading.local()
 
 
 class Clock:
@@ -41,6 +34,7 @@ class Clock:
         self._end = time.monotonic() + limit
         self.silence = min(silence, max(limit, _HARDLY_ANY))
         self.timeout = httpx.Timeout(self.silence, connect=min(self.silence, _CONNECT_TIMEOUT))
+        self.connection: Any = None
 
     @property
     def left(self) -> float:
@@ -70,59 +64,63 @@ class Clock:
         """Leave no more than some seconds."""
         self._end = min(self._end, time.monotonic() + seconds)
 
-    # Sync: each read of the network takes no more than what is left
-
     def start(self) -> None:
-        """What this thread reads from now on belongs to this exchange."""
-        _calling.clock = self
+        """What is read from here on, in this thread or task, is read for this exchange."""
+        _reading.set(self)
 
-    def bounding(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """The chunks of a body, up to the end of the time."""
-        while True:
-            self.start()
-            chunk = next(chunks, None)
-            if chunk is None:
-                return
-            self.check()
-            yield chunk
+    def next(self, chunks: Iterator[bytes]) -> bytes | None:
+        """The next piece of a body, None at its end. Raises :class:`ProviderTimeout`."""
+        self.start()
+        chunk = next(chunks, None)
+        self.check()
+        return chunk
 
-    # Async: a watch on the event loop
+    async def next_async(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        """The same on an event loop."""
+        self.start()
+        chunk = await anext(chunks, None)
+        self.check()
+        return chunk
 
-    @contextmanager
-    def watching(self, response: httpx.Response) -> Generator[None]:
-        """Hang up when the time is up: a server that drips is never silent for long enough."""
-        stream = response.extensions["network_stream"]
-        hang_up = functools.partial(_hang_up, stream.get_extra_info("socket"))
-        watch = asyncio.get_running_loop().call_later(max(self.left, 0), hang_up)
-        try:
-            yield
-        finally:
-            watch.cancel()
+    def bound(self, timeout: float | None) -> float:
+        """The seconds that one read may take. Raises :class:`ProviderTimeout`."""
+        self.check()
+        left = max(self.left, _HARDLY_ANY)
+        return left if timeout is None else min(timeout, left)
+
+
+_reading: ContextVar[Clock] = ContextVar("reading")
+
+# httpx bounds the silence before each piece, which never ends a server that drips headers. A
+# request's ``trace`` is told of each new connection, whose reads are then bounded by the clock.
+_CONNECTED = ("connect_tcp.complete", "start_tls.complete")
 
 
 def on_trace(name: str, info: dict[str, Any]) -> None:
-    """Bound the reads of a new connection. httpx tells a request's ``trace`` of it.
-
-    httpx bounds only the silence before each piece, which never ends a server that drips headers.
-    """
-    if name.endswith(("connect_tcp.complete", "start_tls.complete")):
+    """Bound the reads of a new connection."""
+    if name.endswith(_CONNECTED):
         stream = info["return_value"]
         stream.read = functools.partial(_read, stream.read)
 
 
+async def on_trace_async(name: str, info: dict[str, Any]) -> None:
+    """Bound the reads of a new connection of an event loop."""
+    clock = _reading.get()
+    if name.endswith(_CONNECTED):
+        clock.connection = stream = info["return_value"]
+        stream.read = functools.partial(_read_async, stream.read)
+    elif name.endswith("start_tls.failed"):
+        # httpcore leaves the socket of a cancelled handshake to the event loop, which keeps it.
+        await clock.connection.aclose()
+
+
 def _read(
-    read: Callable[[int, float | None], bytes], max_bytes: int, timeout: float | None = None
+    read: Callable[[int, float], bytes], max_bytes: int, timeout: float | None = None
 ) -> bytes:
-    clock: Clock = _calling.clock
-    clock.check()
-    left = max(clock.left, _HARDLY_ANY)
-    return read(max_bytes, left if timeout is None else min(timeout, left))
+    return read(max_bytes, _reading.get().bound(timeout))
 
 
-def _hang_up(connection: socket.socket) -> None:
-    """End a connection that is being read; a duplicate knows nothing of TLS."""
-    try:
-        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
+async def _read_async(
+    read: Callable[[int, float], Awaitable[bytes]], max_bytes: int, timeout: float | None = None
+) -> bytes:
+    return await read(max_bytes, _reading.get().bound(timeout))

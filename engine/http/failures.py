@@ -119,6 +119,9 @@ def _unreachable(error: httpx.ConnectError) -> tuple[bool, str]:
 
 
 def _root(error: BaseException) -> BaseException:
+    """The error of the operating system that stands behind one of httpx."""
+    while not isinstance(error, OSError) and (behind := error.__cause__ or error.__context__):
+        error = behind
     while error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -134,11 +137,11 @@ def _tidy(error: ProviderError, secret: str) -> None:
     for name in ("code", "type", "request_id"):
         value = getattr(error, name)
         setattr(error, name, value and _shown(value, secret, _SHOWN_WORD))
-    cause = error.__cause__
-    while cause is not None:
-        if str(cause) != _without(secret, str(cause)):
+    behind = error.__cause__
+    while behind is not None:
+        if str(behind) != _without(secret, str(behind)):
             error.__cause__, error.__suppress_context__ = None, True
-        cause = cause.__cause__
+        behind = behind.__cause__ or behind.__context__
 
 
 def _shown(text: str, secret: str, length: int) -> str:

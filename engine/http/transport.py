@@ -8,13 +8,13 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import aclosing, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from agent.engine.errors import ConfigurationError, ProviderError
 from agent.engine.http.body import ACCEPTED, Body
-from agent.engine.http.clock import Clock, on_trace
+from agent.engine.http.clock import Clock, on_trace, on_trace_async
 from agent.engine.http.failures import check_type, status_error, translated
 
 if TYPE_CHECKING:
@@ -58,24 +58,24 @@ class HTTPTransport:
         clock, parser = Clock(exchange, self._timeout), exchange.parser
         with translated(exchange, clock):
             with closing(self._open(exchange, clock)) as response:
-                body, chunks = Body(exchange, response), clock.bounding(response.iter_raw())
+                body, chunks = Body(exchange, response), response.iter_raw()
                 if not response.is_success:
                     clock.shorten(ERROR_WAIT)
-                    raise status_error(exchange, response, _beginning(body, chunks))
+                    raise status_error(exchange, response, _beginning(clock, body, chunks))
                 check_type(exchange, response)
-                for chunk in chunks:
+                while (chunk := clock.next(chunks)) is not None:
                     for piece in body.pieces(chunk):
                         yield from parser.feed(piece)
                     if parser.ended:
                         clock.shorten(_END_WAIT)
-                        _beginning(body, chunks)
+                        _beginning(clock, body, chunks)
                         break
             yield from parser.finish()
             yield parser.answer()
 
     def _open(self, exchange: Exchange, clock: Clock) -> httpx.Response:
         client = self._sync_client()
-        request = _request(client, exchange, clock, {"trace": on_trace})
+        request = _request(client, exchange, clock, on_trace)
         clock.start()
         return client.send(request, stream=True)
 
@@ -93,30 +93,27 @@ class HTTPTransport:
             ):
                 body = Body(exchange, response)
                 if not response.is_success:
-                    beginning = await _beginning_async(body, chunks, ERROR_WAIT)
+                    clock.shorten(ERROR_WAIT)
+                    beginning = await _beginning_async(clock, body, chunks)
                     raise status_error(exchange, response, beginning)
                 check_type(exchange, response)
-                with clock.watching(response):
-                    async for chunk in chunks:
-                        clock.check()
-                        for piece in body.pieces(chunk):
-                            for delta in parser.feed(piece):
-                                yield delta
-                        if parser.ended:
-                            await _beginning_async(body, chunks, _END_WAIT)
-                            break
+                while (chunk := await clock.next_async(chunks)) is not None:
+                    for piece in body.pieces(chunk):
+                        for delta in parser.feed(piece):
+                            yield delta
+                    if parser.ended:
+                        clock.shorten(_END_WAIT)
+                        await _beginning_async(clock, body, chunks)
+                        break
             for delta in parser.finish():
                 yield delta
             yield parser.answer()
 
     async def _open_async(self, exchange: Exchange, clock: Clock) -> httpx.Response:
         client = await self._async_client()
-        request = _request(client, exchange, clock, {})
-        try:
-            async with asyncio.timeout(clock.left):
-                return await client.send(request, stream=True)
-        except TimeoutError:
-            raise clock.late() from None
+        request = _request(client, exchange, clock, on_trace_async)
+        clock.start()
+        return await client.send(request, stream=True)
 
     def _sync_client(self) -> httpx.Client:
         import httpx  # noqa: PLC0415 - slow to import
@@ -235,7 +232,7 @@ def _request(
     client: httpx.Client | httpx.AsyncClient,
     exchange: Exchange,
     clock: Clock,
-    extensions: dict[str, Any],
+    trace: Callable[[str, dict[str, Any]], object],
 ) -> httpx.Request:
     return client.build_request(
         "POST",
@@ -243,34 +240,31 @@ def _request(
         headers={"accept-encoding": ACCEPTED, **exchange.headers},
         content=exchange.body,
         timeout=clock.timeout,
-        extensions=extensions,
+        extensions={"trace": trace},
     )
 
 
-def _beginning(body: Body, chunks: Iterator[bytes]) -> bytes:
+def _beginning(clock: Clock, body: Body, chunks: Iterator[bytes]) -> bytes:
     """What comes of a body before it is too long or too late, however it ends."""
     import httpx  # noqa: PLC0415 - slow to import
 
     beginning = bytearray()
     with suppress(httpx.HTTPError, ProviderError):
-        for chunk in chunks:
+        while len(beginning) < LONGEST_ERROR and (chunk := clock.next(chunks)) is not None:
             for piece in body.pieces(chunk):
                 beginning += piece
-                if len(beginning) >= LONGEST_ERROR:
-                    return bytes(beginning[:LONGEST_ERROR])
-    return bytes(beginning)
+    return bytes(beginning[:LONGEST_ERROR])
 
 
-async def _beginning_async(body: Body, chunks: AsyncIterator[bytes], seconds: float) -> bytes:
+async def _beginning_async(clock: Clock, body: Body, chunks: AsyncIterator[bytes]) -> bytes:
     """The same on an event loop."""
     import httpx  # noqa: PLC0415 - slow to import
 
     beginning = bytearray()
-    with suppress(httpx.HTTPError, ProviderError, TimeoutError):
-        async with asyncio.timeout(seconds):
-            async for chunk in chunks:
-                for piece in body.pieces(chunk):
-                    beginning += piece
-                    if len(beginning) >= LONGEST_ERROR:
-                        return bytes(beginning[:LONGEST_ERROR])
-    return bytes(beginning)
+    with suppress(httpx.HTTPError, ProviderError):
+        while len(beginning) < LONGEST_ERROR and (
+            (chunk := await clock.next_async(chunks)) is not None
+        ):
+            for piece in body.pieces(chunk):
+                beginning += piece
+    return bytes(beginning[:LONGEST_ERROR])

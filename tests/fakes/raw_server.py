@@ -1,5 +1,6 @@
 """A server that sends exactly what it is told, for answers that no HTTP library would send."""
 
+import re
 import socket
 import ssl
 import threading
@@ -18,21 +19,22 @@ class Peer:
     def __init__(self, connection: socket.socket, closing: threading.Event) -> None:
         self.connection = connection
         self.closing = closing
+        self.sent = 0
 
-    def read_request(self) -> bytes:
+    def read_request(self) -> None:
         """Wait for a whole request."""
         data = b""
         while b"\r\n\r\n" not in data:
             data += self._some()
         head, _, body = data.partition(b"\r\n\r\n")
-        (length,) = (
-            int(line.partition(b":")[2])
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"content-length:")
-        )
-        while len(body) < length:
+        found = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
+        while len(body) < int(found[1] if found else 0):
             body += self._some()
-        return data
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        self.connection.sendall(data)
+        self.sent += len(data)
 
     def _some(self) -> bytes:
         data = self.connection.recv(65536)
@@ -50,7 +52,7 @@ class Peer:
                     raise ConnectionResetError
             except TimeoutError:
                 left -= 0.01
-        self.connection.settimeout(None)
+        self.connection.settimeout(60)
 
 
 def saying(*pieces: bytes, pause: float = 0.0) -> Act:
@@ -64,7 +66,7 @@ def sending(pieces: Callable[[], Iterable[bytes]], *, pause: float = 0.0) -> Act
     def act(peer: Peer) -> None:
         peer.read_request()
         for piece in pieces():
-            peer.connection.sendall(piece)
+            peer.send(piece)
             if pause:
                 peer.wait(pause)
             if peer.closing.is_set():
@@ -104,17 +106,18 @@ def mute(peer: Peer) -> None:
 
 
 class RawServer:
-    """A context manager that serves on 127.0.0.1 and a free port: ``act`` for each connection.
+    """A context manager that serves on 127.0.0.1 and a free port.
 
-    ``hung_up`` is set when a client has ended a connection before the act was over.
+    Each connection has its act, the last one those that follow too. ``hung_up`` is set when a
+    client has ended a connection before its act was over.
     """
 
-    def __init__(self, act: Act, *, tls: ssl.SSLContext | None = None) -> None:
-        self._act = act
-        self._tls = tls
-        self.closing = threading.Event()
+    def __init__(self, *acts: Act, tls: ssl.SSLContext | None = None) -> None:
         self.hung_up = threading.Event()
-        self.connections = 0
+        self.peers: list[Peer] = []
+        self._acts = acts
+        self._tls = tls
+        self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._accepting = threading.Thread(target=self._accept, daemon=True)
@@ -139,11 +142,11 @@ class RawServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.closing.set()
+        self._closing.set()
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._accepting.join(10)
+        self._accepting.join()
         for thread in self._threads:
-            thread.join(10)
+            thread.join()
         self._listener.close()
 
     def _accept(self) -> None:
@@ -152,20 +155,22 @@ class RawServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            self.connections += 1
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            connection.settimeout(60)
+            act = self._acts[min(len(self.peers), len(self._acts) - 1)]
+            self.peers.append(Peer(connection, self._closing))
+            thread = threading.Thread(target=self._serve, args=(self.peers[-1], act), daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                if self._tls is not None:
-                    connection = self._tls.wrap_socket(connection, server_side=True)
-                with connection:
-                    self._act(Peer(connection, self.closing))
-            except OSError:
-                self.hung_up.set()
+    def _serve(self, peer: Peer, act: Act) -> None:
+        try:
+            if self._tls is not None:
+                peer.connection = self._tls.wrap_socket(peer.connection, server_side=True)
+            act(peer)
+        except OSError:
+            self.hung_up.set()
+        finally:
+            peer.connection.close()
 
 
 # Answers, byte by byte
@@ -187,3 +192,28 @@ END = b"0\r\n\r\n"
 def chunk(data: bytes) -> bytes:
     """A chunk of a chunked body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def event(data: bytes) -> bytes:
+    """An event of a stream."""
+    return b"data: %b\n\n" % data
+
+
+def delta(text: bytes, *, finish: bytes = b"null") -> bytes:
+    """A piece of an answer's text as an event; ``text`` and ``finish`` are JSON."""
+    return event(
+        b'{"id":"c","choices":[{"index":0,"delta":{"content":%b},"finish_reason":%b}]}'
+        % (text, finish)
+    )
+
+
+def completion(message: bytes, more: bytes = b"") -> bytes:
+    """A whole answer's body; ``message`` is JSON."""
+    return b'{"id":"c","choices":[{"index":0,"message":%b,"finish_reason":"stop"}]%b}' % (
+        message,
+        more,
+    )
+
+
+STOP = event(b'{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}')
+DONE = event(b"[DONE]")
