@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from agent.engine.errors import MalformedResponse
+from agent.engine.http import limits
 
 if TYPE_CHECKING:
     import httpx
 
     from agent.engine.http.exchange import Exchange
-
-LONGEST_ANSWER = 64 * 2**20
-"""An answer of more bytes than this is refused, as it is sent and as it is unpacked."""
 
 ACCEPTED = "gzip"
 """The one encoding that is asked for: it can be unpacked piece by piece."""
@@ -38,9 +36,9 @@ class Body:
         self._sent += len(chunk)
         for piece in self._unpack(chunk):
             self._unpacked += len(piece)
-            if max(self._sent, self._unpacked) > LONGEST_ANSWER:
+            if max(self._sent, self._unpacked) > limits.LONGEST_ANSWER:
                 raise self._malformed(
-                    f"sent more than {LONGEST_ANSWER >> 20} MiB for one answer; "
+                    f"sent more than {limits.LONGEST_ANSWER >> 20} MiB for one answer; "
                     "lower max_tokens, or check base_url"
                 )
             yield piece

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from agent.engine.errors import ProviderTimeout
+from agent.engine.http import limits
 
 if TYPE_CHECKING:
     from agent.engine.http.exchange import Exchange
 
-LONGEST_CALL = 3600.0
-"""A call ends after so many seconds although its answer still drips, or after ``timeout`` if that
-is more."""
-
-_CONNECT_TIMEOUT = 10.0
 _HARDLY_ANY = 0.001
 
 
@@ -28,12 +25,13 @@ class Clock:
         import httpx  # noqa: PLC0415 - slow to import
 
         self._provider = exchange.provider
-        self._longest = max(silence, LONGEST_CALL)
+        silence = min(silence, threading.TIMEOUT_MAX)
+        self._longest = max(silence, limits.LONGEST_CALL)
         self._deadline = exchange.deadline
         limit = self._longest if self._deadline is None else min(self._deadline, self._longest)
         self._end = time.monotonic() + limit
         self.silence = min(silence, max(limit, _HARDLY_ANY))
-        self.timeout = httpx.Timeout(self.silence, connect=min(self.silence, _CONNECT_TIMEOUT))
+        self.timeout = httpx.Timeout(self.silence, connect=min(self.silence, limits.CONNECT_WAIT))
         self.connection: Any = None
 
     @property

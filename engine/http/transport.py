@@ -13,6 +13,7 @@ from contextlib import aclosing, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from agent.engine.errors import ConfigurationError, ProviderError
+from agent.engine.http import limits
 from agent.engine.http.body import ACCEPTED, Body
 from agent.engine.http.clock import Clock, on_trace, on_trace_async
 from agent.engine.http.failures import check_type, status_error, translated
@@ -28,18 +29,12 @@ if TYPE_CHECKING:
 _CONNECTIONS = 1000
 _KEPT_CONNECTIONS = 100
 
-LONGEST_ERROR = 2**16
-"""Of the body of an error status no more bytes are read, and for no longer than ERROR_WAIT."""
-
-ERROR_WAIT = 5.0
-_END_WAIT = 0.5
-
 
 class HTTPTransport:
     """Connections to one server, shared by threads, kept apart by process and event loop.
 
     ``timeout`` (seconds) bounds the silence between two pieces of an answer; the whole of it ends
-    after :data:`~agent.engine.http.clock.LONGEST_CALL`.
+    after :data:`~agent.engine.http.limits.LONGEST_CALL`.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -60,14 +55,14 @@ class HTTPTransport:
             with closing(self._open(exchange, clock)) as response:
                 body, chunks = Body(exchange, response), response.iter_raw()
                 if not response.is_success:
-                    clock.shorten(ERROR_WAIT)
+                    clock.shorten(limits.ERROR_WAIT)
                     raise status_error(exchange, response, _beginning(clock, body, chunks))
                 check_type(exchange, response)
                 while (chunk := clock.next(chunks)) is not None:
                     for piece in body.pieces(chunk):
                         yield from parser.feed(piece)
                     if parser.ended:
-                        clock.shorten(_END_WAIT)
+                        clock.shorten(limits.END_WAIT)
                         _beginning(clock, body, chunks)
                         break
             yield from parser.finish()
@@ -93,7 +88,7 @@ class HTTPTransport:
             ):
                 body = Body(exchange, response)
                 if not response.is_success:
-                    clock.shorten(ERROR_WAIT)
+                    clock.shorten(limits.ERROR_WAIT)
                     beginning = await _beginning_async(clock, body, chunks)
                     raise status_error(exchange, response, beginning)
                 check_type(exchange, response)
@@ -102,7 +97,7 @@ class HTTPTransport:
                         for delta in parser.feed(piece):
                             yield delta
                     if parser.ended:
-                        clock.shorten(_END_WAIT)
+                        clock.shorten(limits.END_WAIT)
                         await _beginning_async(clock, body, chunks)
                         break
             for delta in parser.finish():
@@ -113,7 +108,10 @@ class HTTPTransport:
         client = await self._async_client()
         request = _request(client, exchange, clock, on_trace_async)
         clock.start()
-        return await client.send(request, stream=True)
+        try:
+            return await client.send(request, stream=True)
+        finally:
+            clock.connection = None
 
     def _sync_client(self) -> httpx.Client:
         import httpx  # noqa: PLC0415 - slow to import
@@ -250,10 +248,10 @@ def _beginning(clock: Clock, body: Body, chunks: Iterator[bytes]) -> bytes:
 
     beginning = bytearray()
     with suppress(httpx.HTTPError, ProviderError):
-        while len(beginning) < LONGEST_ERROR and (chunk := clock.next(chunks)) is not None:
+        while len(beginning) < limits.LONGEST_ERROR and (chunk := clock.next(chunks)) is not None:
             for piece in body.pieces(chunk):
                 beginning += piece
-    return bytes(beginning[:LONGEST_ERROR])
+    return bytes(beginning[: limits.LONGEST_ERROR])
 
 
 async def _beginning_async(clock: Clock, body: Body, chunks: AsyncIterator[bytes]) -> bytes:
@@ -262,9 +260,9 @@ async def _beginning_async(clock: Clock, body: Body, chunks: AsyncIterator[bytes
 
     beginning = bytearray()
     with suppress(httpx.HTTPError, ProviderError):
-        while len(beginning) < LONGEST_ERROR and (
+        while len(beginning) < limits.LONGEST_ERROR and (
             (chunk := await clock.next_async(chunks)) is not None
         ):
             for piece in body.pieces(chunk):
                 beginning += piece
-    return bytes(beginning[:LONGEST_ERROR])
+    return bytes(beginning[: limits.LONGEST_ERROR])

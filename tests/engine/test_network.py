@@ -1,6 +1,7 @@
 """Networks that break, lie or are not there, over real sockets that never leave this machine."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import socket
 import ssl
@@ -14,7 +15,7 @@ import trustme
 from agent.engine.http import transport
 from agent.errors import ConfigurationError, ConnectionFailed, ProviderTimeout
 from tests.engine.gates import SOON
-from tests.engine.ways import KEY, agent_at, ended, failed, log_without_key, take, way
+from tests.engine.ways import KEY, agent_at, answered, ended, failed, log_without_key, take, way
 from tests.fakes.raw_server import (
     DONE,
     END,
@@ -56,6 +57,22 @@ def test_nobody_listens(way: str, closed_port: int):
 
     assert str(error).startswith("openai could not be reached; check base_url and network: ")
     assert "refused" in str(error) or "Connect call failed" in str(error)
+    assert error.retryable
+
+
+def test_an_address_that_swallows_everything(way: str):
+    """A connection that is not even refused is waited for ten seconds at most."""
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # a queue that is full answers nobody
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        error = failed(url, way, ProviderTimeout, timeout=0.1)
+
+    assert str(error) == "openai could not be reached in time; check base_url and network"
     assert error.retryable
 
 
@@ -104,6 +121,12 @@ def test_a_connection_that_works_again(way: str):
     ):
         assert take(agent.session(), way).text == "Hi"
         assert len(server.peers) == 2
+
+
+def test_a_timeout_without_end(way: str):
+    """Infinity is longer than a socket can wait, and means just that."""
+    good = saying(STREAM, chunk(HI + STOP + DONE), END) if "stream" in way else GOOD
+    assert answered(good, way, timeout=float("inf")).text == "Hi"
 
 
 # TLS

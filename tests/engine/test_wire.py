@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.engine.http import clock, transport
-from agent.engine.http.body import LONGEST_ANSWER
+from agent.engine.http import limits
+from agent.engine.http.limits import LONGEST_ANSWER
 from agent.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -168,7 +168,7 @@ def test_a_body_that_is_cut(way: str, act: Act):
 )
 def test_an_error_whose_body_is_broken(way: str, act: Act, monkeypatch: pytest.MonkeyPatch):
     """The status is told all the same, with what came of the words."""
-    monkeypatch.setattr(transport, "ERROR_WAIT", 0.2)
+    monkeypatch.setattr(limits, "ERROR_WAIT", 0.2)
     with RawServer(act) as server:
         error = failed(server, way, AuthenticationFailed)
         assert server.peers[0].sent < KERNEL
@@ -272,8 +272,8 @@ def test_a_server_that_drips_meets_the_deadline(way: str, act: Act):
 @pytest.mark.parametrize("name", ["headers", "keep-alive comments"])
 def test_a_server_that_drips_meets_an_end(way: str, name: str, monkeypatch: pytest.MonkeyPatch):
     """Without a deadline a call ends after an hour."""
-    assert clock.LONGEST_CALL == 3600
-    monkeypatch.setattr(clock, "LONGEST_CALL", 0.2)
+    assert limits.LONGEST_CALL == 3600
+    monkeypatch.setattr(limits, "LONGEST_CALL", 0.2)
     with RawServer(SLOW[name]) as server:
         error = failed(server, way, ProviderTimeout, timeout=0.1)
         assert server.hung_up.wait(SOON)
