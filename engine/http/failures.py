@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import Generator
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 _SHORTEST_SECRET = 4
 _TELLING = 8
 _SHOWN = 2000
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 _SHOWN_WORD = 200
 
 
@@ -132,20 +130,16 @@ def _proxies() -> bool:
 
 
 def _tidy(error: ProviderError, secret: str) -> None:
-    """Cut what is endless, and take out the key and what would steer a terminal."""
-    error.args = tuple(_shown(str(said), secret, _SHOWN) for said in error.args)
+    """Cut what is endless and take out the key: servers repeat what they were sent."""
+    error.args = tuple(_without(secret, str(said))[:_SHOWN] for said in error.args)
     for name in ("code", "type", "request_id"):
         value = getattr(error, name)
-        setattr(error, name, value and _shown(value, secret, _SHOWN_WORD))
+        setattr(error, name, value and _without(secret, value)[:_SHOWN_WORD])
     behind = error.__cause__
     while behind is not None:
         if str(behind) != _without(secret, str(behind)):
             error.__cause__, error.__suppress_context__ = None, True
         behind = behind.__cause__ or behind.__context__
-
-
-def _shown(text: str, secret: str, length: int) -> str:
-    return _CONTROL.sub(" ", _without(secret, text))[:length]
 
 
 def _without(secret: str, text: str) -> str:
