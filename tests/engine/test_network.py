@@ -233,7 +233,7 @@ def test_a_handshake_that_is_not_answered(way: str, limit: str):
     """It is waited for ten seconds at most, and never longer than the limits."""
     with RawServer(mute) as server:
         url = server.base_url.replace("http:", "https:")
-        error = failed(url, way, ProviderTimeout, **{limit: 0.1})
+        error = failed(url, way, ProviderTimeout, **{limit: 0.3})
         assert server.hung_up.wait(60)
 
     assert "could not be reached in time" in str(error) or limit == "deadline"

@@ -254,7 +254,6 @@ SLOW = {
     "keep-alive comments": endless(STREAM, chunk(b": keep-alive\n\n"), pause=0.01),
     "white space": endless(WHOLE, chunk(b"\n"), pause=0.01),
     "chunk extension": endless(STREAM + b"1;", b"x", pause=0.01),
-    "letters": endless(STREAM + chunk(b"data: "), chunk(b"x"), pause=0.01),
 }
 
 
@@ -262,7 +261,7 @@ SLOW = {
 def test_a_server_that_drips_meets_the_deadline(way: str, act: Act):
     """Whatever it sends to seem alive, `deadline` ends it."""
     with RawServer(act) as server:
-        error = failed(server, way, ProviderTimeout, deadline=0.1)
+        error = failed(server, way, ProviderTimeout, deadline=0.3)
         assert server.hung_up.wait(SOON)
 
     assert "had not answered at the turn's deadline; raise deadline=..." in str(error)
@@ -273,21 +272,21 @@ def test_a_server_that_drips_meets_the_deadline(way: str, act: Act):
 def test_a_server_that_drips_meets_an_end(way: str, name: str, monkeypatch: pytest.MonkeyPatch):
     """Without a deadline a call ends after an hour."""
     assert limits.LONGEST_CALL == 3600
-    monkeypatch.setattr(limits, "LONGEST_CALL", 0.2)
+    monkeypatch.setattr(limits, "LONGEST_CALL", 0.5)
     with RawServer(SLOW[name]) as server:
-        error = failed(server, way, ProviderTimeout, timeout=0.1)
+        error = failed(server, way, ProviderTimeout, timeout=0.5)
         assert server.hung_up.wait(SOON)
 
-    assert str(error) == "openai had not finished after 0.2 s; raise timeout=... above to wait"
+    assert str(error) == "openai had not finished after 0.5 s; raise timeout=... above to wait"
     assert not error.retryable
 
 
 def test_a_server_that_says_nothing(way: str):
     """A silence longer than `timeout` ends the call; another attempt is made."""
     with RawServer(holding()) as server:
-        error = failed(server, way, ProviderTimeout, timeout=0.1)
+        error = failed(server, way, ProviderTimeout, timeout=0.3)
 
-    assert str(error) == "openai said nothing for 0.1 s; raise timeout=... to wait longer"
+    assert str(error) == "openai said nothing for 0.3 s; raise timeout=... to wait longer"
     assert error.retryable
 
 
