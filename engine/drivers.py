@@ -44,6 +44,8 @@ Parameters = ParamSpec("Parameters")
 Events = Generator[StreamEvent[T], None, None]
 AsyncEvents = AsyncGenerator[StreamEvent[T], None]
 
+_AHEAD = 100
+
 
 class Ports(Protocol):
     """What a driver needs besides the turn: the model, and the session's log."""
@@ -114,6 +116,7 @@ def _call(
     run.calling()
     try:
         with closing(_iterate(provider, request)) as items:
+            run.hang_up = items.close
             for item in items:
                 if isinstance(item, Answer):
                     return Answered(item, run.calling_for)
@@ -224,13 +227,15 @@ class _AsyncCall:
 
     Cancelling a task unwinds the async generators that it is in from the innermost outwards.
     Generators that are only dropped are closed one by one by the event loop, in any order and
-    perhaps never to the end, and with them the connection.
+    perhaps never to the end, and with them the connection. It reads no further ahead than
+    ``_AHEAD`` deltas: then it is the server that waits for a slow reader.
     """
 
     def __init__(self, run: Run[Any], provider: Provider, request: ModelRequest) -> None:
         self._run = run
         self._provider = provider
         self._arrived: asyncio.Queue[Delta | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(_AHEAD)
         run.calling()
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._read(request))
@@ -243,6 +248,7 @@ class _AsyncCall:
             async for item in items:
                 if isinstance(item, Answer):
                     return item
+                await self._room.acquire()
                 self._arrived.put_nowait(item)
         finally:
             if isinstance(items, AsyncGenerator):
@@ -261,6 +267,7 @@ class _AsyncCall:
         delta = await self._arrived.get()
         if delta is None:
             raise StopAsyncIteration
+        self._room.release()
         self._run.heard(delta)
         return delta
 

@@ -119,7 +119,7 @@ class ServerFailed(ProviderError):
 
 
 class MalformedResponse(ProviderError):
-    """The answer is not what the protocol allows: cut, not JSON, of a wrong shape."""
+    """The answer is not what the protocol allows: cut, not JSON, of a wrong shape, too long."""
 
 
 class OutputError(AgentError):

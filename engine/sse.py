@@ -1,7 +1,7 @@
 """Server-sent events, parsed from bytes as they come.
 
-Lines are split before they are decoded, so a chunk may end anywhere, inside a character too. Each
-byte is looked at once and copied at most twice, whatever the size of chunks and lines.
+Lines are split before they are decoded, so a chunk may end anywhere, inside a character too. The
+work and the memory grow with the bytes, whatever the size of chunks and lines.
 Source of the format: WHATWG HTML, section 9.2.6 "Interpreting an event stream".
 """
 
@@ -27,7 +27,7 @@ class SSEParser:
     """Feed it bytes, take out events."""
 
     def __init__(self) -> None:
-        self._line: list[bytes] = []
+        self._line = bytearray()
         self._began = False
         self._after_cr = False
         self._event = ""
@@ -49,7 +49,7 @@ class SSEParser:
             yield event
 
     def _lines(self, chunk: bytes) -> list[bytes]:
-        """The lines that end in this chunk; the start of the next is kept in the pieces it came."""
+        """The lines that end in this chunk; the start of the next is kept."""
         if self._after_cr and chunk.startswith(b"\n"):
             chunk = chunk[1:]
             self._after_cr = False
@@ -59,11 +59,12 @@ class SSEParser:
         lines = chunk.splitlines()
         rest = None if chunk.endswith(_LINE_ENDS) else lines.pop()
         if lines:
-            self._line.append(lines[0])
-            lines[0] = self._begun(b"".join(self._line))
-            self._line = []
+            if self._line:
+                lines[0] = bytes(self._line) + lines[0]
+                self._line.clear()
+            lines[0] = self._begun(lines[0])
         if rest is not None:
-            self._line.append(rest)
+            self._line += rest
         return lines
 
     def _begun(self, line: bytes) -> bytes:

@@ -16,6 +16,9 @@ from agent.eventstore.messages import ToolCallPart
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST_CALLS = 1000
+"""An answer with more calls is no answer: each would be run."""
+
 
 class _Call:
     """A tool call, growing fragment by fragment."""
@@ -69,7 +72,10 @@ class CollectedCalls:
         self._by_id: dict[str, list[_Call]] = {}
 
     def add(self, fragments: Sequence[Object]) -> None:
-        """Take the fragments of one delta, or the calls of a whole answer."""
+        """Take the fragments of one delta, or the calls of a whole answer.
+
+        Raises ``ValueError`` for more calls than any answer has.
+        """
         taken: set[_Call] = set()
         for item in fragments:
             fragment = _fragment(item)
@@ -82,6 +88,8 @@ class CollectedCalls:
     def _begin(self, fragment: _Fragment) -> _Call:
         call = _Call(len(self._calls) if fragment.index is None else fragment.index)
         self._calls.append(call)
+        if len(self._calls) > MOST_CALLS:
+            raise ValueError(f"more than {MOST_CALLS} tool calls")
         self._by_index[call.index] = call
         return call
 

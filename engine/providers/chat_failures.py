@@ -60,9 +60,13 @@ class Asked(msgspec.Struct, frozen=True):
     base_url: str
     key_variable: str
 
-    def advice(self, status: int) -> str:
+    def advice(self, status: int, cls: type[ProviderError]) -> str:
         """What to do about a status; "" if only the server's words can tell."""
         match status:
+            case _ if issubclass(cls, QuotaExceeded):
+                return "; check the account's balance and limits"
+            case _ if issubclass(cls, _RETRYABLE):
+                return "; try again later"
             case 401:
                 return f"; check the key (api_key or {self.key_variable})"
             case 403:
@@ -84,7 +88,7 @@ def read_failure(
     advised = _ADVICE.get(headers.get("x-should-retry", ""), issubclass(cls, _RETRYABLE))
     retryable = advised and cls is not QuotaExceeded
     return cls(
-        f"status {status} of {asked.provider}: {text}{asked.advice(status)}",
+        f"status {status} of {asked.provider}: {text}{asked.advice(status, cls)}",
         provider=asked.provider,
         status=status,
         type=kind,
@@ -100,8 +104,9 @@ def error_in_answer(error: object, provider: str) -> ProviderError:
     found = _as_error(error)
     code, kind = _word(found, "code"), _word(found, "type") or _word(found, "status")
     cls = _class(_status_of(code, kind), code, kind)
+    advice = "; try again" if issubclass(cls, _RETRYABLE) else ""
     return cls(
-        f"{provider} broke off with an error: {_message(found) or 'no message'}",
+        f"{provider} broke off with an error: {_message(found) or 'no message'}{advice}",
         provider=provider,
         status=200,
         type=kind,

@@ -34,8 +34,10 @@ _FINISH: dict[str, FinishReason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+_LARGEST_COUNT = 2**53
 _BROKEN_OFF = {"error", "insufficient_system_resource"}
 _END = "[DONE]"
+_SHOWN = 80
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
@@ -76,7 +78,11 @@ class _Collected:
         if reason in _BROKEN_OFF or choice.get("error"):
             raise error_in_answer(choice.get("error") or f"finish reason {reason!r}", self.provider)
         self.finish_reason = reason or self.finish_reason
-        yield from self._add_said(as_object(choice.get(key)))
+        said = choice.get(key)
+        if isinstance(said, dict):
+            yield from self._add_said(cast("Object", said))
+        else:
+            self._check_absent(said, key)
 
     def _add_usage(self, body: Object, choice: Object | None) -> None:
         usage = (
@@ -89,7 +95,12 @@ class _Collected:
 
     def _add_said(self, said: Object) -> Iterator[Delta]:
         content = said.get("content")
-        text = content if isinstance(content, str) else _parts(content, "text")
+        if isinstance(content, str):
+            text = content
+        elif isinstance(content, list):
+            text = _parts(cast("list[Any]", content), "text")
+        else:
+            text = self._check_absent(content, "content")
         reasoning = _reasoning(said)
         if reasoning:
             self.reasoning.append(reasoning)
@@ -101,8 +112,22 @@ class _Collected:
         if refusal:
             self.refusal.append(as_string(refusal))
         calls = said.get("tool_calls")
-        if calls:
+        if isinstance(calls, list):
+            self._add_calls(cast("list[Any]", calls))
+        else:
+            self._check_absent(calls, "tool_calls")
+
+    def _add_calls(self, calls: list[Any]) -> None:
+        try:
             self.calls.add(as_objects(calls))
+        except ValueError as error:
+            raise malformed(self.provider, str(error)) from error
+
+    def _check_absent(self, value: object, name: str) -> str:
+        """Nothing, for what is not there. Raises :class:`MalformedResponse` for a wrong type."""
+        if value is not None:
+            raise malformed(self.provider, f"{name} cannot be a {type(value).__name__}")
+        return ""
 
     def answer(self) -> Answer:
         """The whole of it. Raises :class:`MalformedResponse`."""
@@ -117,6 +142,8 @@ class _Collected:
         parts += [RefusalPart(refusal)] if refusal else []
         raw = (self.finish_reason or "").lower()
         finish = _FINISH.get(raw, "other")
+        if not (parts or calls or self.finish_reason):
+            raise malformed(self.provider, "it says nothing, and not why")
         if raw == "tool_calls" and not (parts or calls):
             raise malformed(self.provider, "it ends in tool calls, but none came")
         return Answer(
@@ -132,19 +159,21 @@ class _Collected:
 class WholeParser:
     """Reads an answer that comes in one piece."""
 
+    ended = False
+
     def __init__(self, provider: str) -> None:
         self._provider = provider
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._collected = _Collected(provider)
 
     def feed(self, chunk: bytes) -> Iterator[Delta]:
         """Take bytes; nothing is known before the end."""
-        self._body.append(chunk)
+        self._body += chunk
         return iter(())
 
     def finish(self) -> Iterator[Delta]:
         """The body has ended: all of it is one delta. Raises :class:`ProviderError`."""
-        body = _decoded(b"".join(self._body), self._provider)
+        body = _decoded(self._body, self._provider)
         return self._collected.add(body, "message")
 
     def answer(self) -> Answer:
@@ -160,16 +189,16 @@ class StreamParser:
         self._events = SSEParser()
         self._collected = _Collected(provider)
         self._whole: WholeParser | None = None
-        self._empty = True
-        self._ended = False
+        self._start = b""
+        self.ended = False
 
     def feed(self, chunk: bytes) -> Iterator[Delta]:
         """Take bytes; gives the deltas that they complete. Raises :class:`ProviderError`."""
-        if self._empty and (start := chunk.lstrip()):
-            self._empty = False
+        if len(self._start) < _SHOWN:
+            started, self._start = bool(self._start), (self._start + chunk).lstrip()[:_SHOWN]
             # No line of an event stream begins so, but every object does.
-            if start.startswith(b"{"):
-                self._whole, chunk = WholeParser(self._provider), start
+            if not started and self._start.startswith(b"{"):
+                self._whole, chunk = WholeParser(self._provider), chunk.lstrip()
         if self._whole is not None:
             yield from self._whole.feed(chunk)
             return
@@ -181,23 +210,37 @@ class StreamParser:
         if self._whole is not None:
             yield from self._whole.finish()
             return
-        for event in self._events.finish():
-            yield from self._take(event)
+        if not self.ended:
+            for event in self._events.finish():
+                yield from self._take_last(event)
 
     def answer(self) -> Answer:
         """The answer. Raises :class:`ProviderError`, also for a stream that was cut."""
         if self._whole is not None:
             return self._whole.answer()
-        if not self._ended and self._collected.finish_reason is None:
-            raise malformed(self._provider, "the stream ended in the middle of the answer")
+        if not self.ended and self._collected.finish_reason is None:
+            raise self._cut()
         return self._collected.answer()
+
+    def _cut(self) -> MalformedResponse:
+        if self._collected.began:
+            return malformed(self._provider, "the stream ended in the middle of the answer")
+        start = self._start.decode(errors="replace")
+        return malformed(self._provider, f"the stream ended before the answer: {start!r}")
+
+    def _take_last(self, event: ServerSentEvent) -> Iterator[Delta]:
+        """An event whose end is missing may itself be cut."""
+        try:
+            yield from self._take(event)
+        except MalformedResponse as error:
+            raise self._cut() from error
 
     def _take(self, event: ServerSentEvent) -> Iterator[Delta]:
         data = event.data
-        if self._ended or not data:
+        if self.ended or not data:
             return
         if data.startswith(_END):
-            self._ended = True
+            self.ended = True
             return
         chunk = _decoded(data, self._provider)
         if event.event == "error" and not chunk.get("error"):
@@ -208,22 +251,27 @@ class StreamParser:
 def malformed(provider: str, reason: str) -> MalformedResponse:
     """An answer that the protocol does not allow; another attempt may do better."""
     return MalformedResponse(
-        f"malformed answer of {provider}: {reason}", provider=provider, retryable=True
+        f"malformed answer of {provider}: {reason}; try again, and check base_url and model "
+        "if it stays so",
+        provider=provider,
+        retryable=True,
     )
 
 
-def _decoded(body: bytes | str, provider: str) -> Object:
+def _decoded(body: bytearray | str, provider: str) -> Object:
     try:
         decoded = _json(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        start = body[:80] if isinstance(body, str) else body[:80].decode(errors="replace")
-        raise malformed(provider, f"not JSON ({error}): {start!r}; check base_url") from error
+        start = body[:_SHOWN]
+        start = start if isinstance(start, str) else start.decode(errors="replace")
+        reason = f"not JSON ({error}): {start!r}" if body else "it is empty"
+        raise malformed(provider, reason) from error
     if not isinstance(decoded, dict):
         raise malformed(provider, f"an object was expected, not a {type(decoded).__name__}")
     return cast("Object", decoded)
 
 
-def _json(body: bytes | str) -> Any:
+def _json(body: bytearray | str) -> Any:
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -243,16 +291,17 @@ def _first(choices: object) -> Object | None:
     return None
 
 
-def _parts(content: object, kind: str) -> str:
-    """What a list of parts holds under the name of its kind, nested lists included."""
-    said: list[str] = []
-    waiting = [(content, kind)]
-    while waiting:
-        value, kind = waiting.pop()
-        parts = reversed(as_objects(value))
-        waiting += [(p.get(kind), "text") for p in parts if p.get("type") in (kind, None)]
-        said.append(as_string(value))
-    return "".join(said)
+def _parts(content: list[Any], kind: str) -> str:
+    """What a list of parts holds under the name of its kind; thinking may itself be a list."""
+    found = ((part.get("type"), part.get(kind)) for part in as_objects(content))
+    return "".join(_text(value) for type_, value in found if type_ in (kind, None))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        inner = as_objects(cast("list[Any]", value))
+        return "".join(as_string(part.get("text")) for part in inner)
+    return as_string(value)
 
 
 def _reasoning(said: Object) -> str:
@@ -262,7 +311,7 @@ def _reasoning(said: Object) -> str:
             return as_string(text)
     content = said.get("content")
     if isinstance(content, list):
-        return _parts(cast("Any", content), "thinking")
+        return _parts(cast("list[Any]", content), "thinking")
     details = said.get("reasoning_details")
     if details:
         return "".join(as_string(d.get("text") or d.get("summary")) for d in as_objects(details))
@@ -284,4 +333,7 @@ def _usage(usage: Object) -> Usage:
 
 
 def _count(value: object) -> int:
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
+    """A number of tokens; 0 for what is none."""
+    if isinstance(value, int | float) and 0 < value < _LARGEST_COUNT:
+        return int(value)
+    return 0

@@ -33,8 +33,9 @@ class OpenAIChat(Provider):
     """``POST {base_url}/chat/completions``.
 
     ``base_url`` and ``api_key`` default to OPENAI_BASE_URL and OPENAI_API_KEY. Only OpenAI's own
-    servers need a key. ``timeout`` (seconds) bounds the silence between two
-    pieces of an answer. Raises :class:`ConfigurationError`.
+    servers need a key. ``timeout`` (seconds) bounds the silence between two pieces of an answer;
+    a whole answer may take an hour, or ``timeout`` if that is more. Raises
+    :class:`ConfigurationError`.
     """
 
     name = "openai"

@@ -90,7 +90,6 @@ def test_everything_at_once() -> None:
         ({}, ""),
         ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab"),
         ({"content": [{"text": "a"}, "b", None, {"type": "image_url"}]}, "a"),
-        ({"content": 5}, ""),
     ],
 )
 def test_content_of_every_kind(message: dict[str, Any], text: str) -> None:
@@ -350,6 +349,13 @@ def test_a_stream_that_is_no_answer(body: bytes) -> None:
         completion({"tool_calls": [call("", "{}", id="a")]}),
         completion({"content": None}, finish="tool_calls"),
         completion({"tool_calls": {"name": "f"}}, finish="tool_calls"),
+        completion({"content": 5}),
+        completion({"content": {"text": "x"}}),
+        completion({"content": None, "tool_calls": "f"}),
+        completion("Hello"),
+        completion(None, finish=None),
+        completion({"content": None}, finish=None),
+        completion({"tool_calls": [call(f"f{n}", "{}", id=f"{n}") for n in range(1001)]}),
     ],
 )
 def test_a_body_that_is_no_answer(body: bytes) -> None:
@@ -361,7 +367,7 @@ def test_a_body_that_is_no_answer(body: bytes) -> None:
 
 def test_a_malformed_answer_shows_its_beginning() -> None:
     """The words help to find the server that sent it."""
-    with pytest.raises(MalformedResponse, match=r"'Not found'; check base_url$"):
+    with pytest.raises(MalformedResponse, match=r"'Not found'; try again, and check base_url"):
         whole(b"Not found")
 
 
@@ -444,7 +450,8 @@ def test_an_error_inside_of_an_answer(
         with pytest.raises(ProviderError) as caught:
             Read(parser("openai"), body)
         assert type(caught.value) is cls
-        assert str(caught.value) == "openai broke off with an error: m"
+        assert str(caught.value).startswith("openai broke off with an error: m")
+        assert str(caught.value).endswith("; try again") is retryable
         assert (caught.value.retryable, caught.value.code) == (retryable, code)
         assert (caught.value.status, caught.value.provider) == (200, "openai")
 

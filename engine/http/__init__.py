@@ -1,0 +1,10 @@
+"""HTTP: the only package that knows httpx.
+
+A provider describes an exchange without I/O; this package carries it out, sync or async, and turns
+what can go wrong on the way into :class:`~agent.engine.errors.ProviderError`.
+"""
+
+from agent.engine.http.exchange import Exchange, FailureReader, Parser
+from agent.engine.http.transport import HTTPTransport
+
+__all__ = ["Exchange", "FailureReader", "HTTPTransport", "Parser"]
