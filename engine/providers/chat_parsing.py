@@ -98,7 +98,7 @@ class _Collected:
         if isinstance(content, str):
             text = content
         elif isinstance(content, list):
-            text = _parts(cast("list[Any]", content), "text")
+            text = _parts(content, "text")
         else:
             text = self._check_absent(content, "content")
         reasoning = _reasoning(said)
@@ -291,17 +291,16 @@ def _first(choices: object) -> Object | None:
     return None
 
 
-def _parts(content: list[Any], kind: str) -> str:
-    """What a list of parts holds under the name of its kind; thinking may itself be a list."""
-    found = ((part.get("type"), part.get(kind)) for part in as_objects(content))
-    return "".join(_text(value) for type_, value in found if type_ in (kind, None))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, list):
-        inner = as_objects(cast("list[Any]", value))
-        return "".join(as_string(part.get("text")) for part in inner)
-    return as_string(value)
+def _parts(content: object, kind: str) -> str:
+    """What a list of parts holds under the name of its kind, nested lists included."""
+    said: list[str] = []
+    waiting = [(content, kind)]
+    while waiting:
+        value, kind = waiting.pop()
+        parts = reversed(as_objects(value))
+        waiting += [(p.get(kind), "text") for p in parts if p.get("type") in (kind, None)]
+        said.append(as_string(value))
+    return "".join(said)
 
 
 def _reasoning(said: Object) -> str:
@@ -311,7 +310,7 @@ def _reasoning(said: Object) -> str:
             return as_string(text)
     content = said.get("content")
     if isinstance(content, list):
-        return _parts(cast("list[Any]", content), "thinking")
+        return _parts(content, "thinking")
     details = said.get("reasoning_details")
     if details:
         return "".join(as_string(d.get("text") or d.get("summary")) for d in as_objects(details))

@@ -15,7 +15,7 @@ import trustme
 from agent.engine.http import transport
 from agent.errors import ConfigurationError, ConnectionFailed, ProviderTimeout
 from tests.engine.gates import SOON
-from tests.engine.ways import KEY, agent_at, answered, ended, failed, log_without_key, take, way
+from tests.engine.ways import KEY, agent_at, ended, failed, log_without_key, take, way
 from tests.fakes.raw_server import (
     DONE,
     END,
