@@ -98,7 +98,7 @@ class _Collected:
         if isinstance(content, str):
             text = content
         elif isinstance(content, list):
-            text = _parts(content, "text")
+            text = _parts(cast("Any", content), "text")
         else:
             text = self._check_absent(content, "content")
         reasoning = _reasoning(said)
@@ -310,7 +310,7 @@ def _reasoning(said: Object) -> str:
             return as_string(text)
     content = said.get("content")
     if isinstance(content, list):
-        return _parts(content, "thinking")
+        return _parts(cast("Any", content), "thinking")
     details = said.get("reasoning_details")
     if details:
         return "".join(as_string(d.get("text") or d.get("summary")) for d in as_objects(details))
