@@ -65,4 +65,6 @@ def test_every_error_is_in_the_tables() -> None:
     named = set(re.findall(r"`(\w+)`", "\n".join(row.split("|")[2] for row in FAILURES)))
     classes = [getattr(errors, name) for name in errors.__all__]
     parents = {parent for cls in classes for parent in cls.__mro__[1:]}
-    assert [cls.__name__ for cls in classes if cls not in parents and cls.__name__ not in named] == []
+    assert [
+        cls.__name__ for cls in classes if cls not in parents and cls.__name__ not in named
+    ] == []
