@@ -11,7 +11,7 @@ import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cache, cached_property, update_wrapper
+from functools import cache, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
@@ -19,6 +19,7 @@ import msgspec
 from agent.engine.errors import InvalidTool
 from agent.engine.output import sentences
 from agent.eventstore.errors import InvalidEvent
+from agent.eventstore.lazy import cached_property
 from agent.eventstore.messages import ResultContent, TextPart
 from agent.eventstore.rawjson import check_text, to_raw
 from agent.eventstore.values import ToolDefinition

@@ -18,6 +18,7 @@ from agent.eventstore.errors import (
     StoreFull,
     StoreUnusable,
 )
+from agent.eventstore.processes import awaited_by_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -145,7 +146,8 @@ class Shared:
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self._closing: weakref.finalize[..., Any] | None = None
-        self._lock = threading.RLock()
+        # SQLite has locks of its own: no thread may be inside of it at a fork.
+        self._lock = awaited_by_forks(threading.RLock())
         self._busy = False
         self._closed = False
 
@@ -194,7 +196,7 @@ class Shared:
         if self._closing is not None:
             self._closing.detach()
         self._connection = self._closing = None
-        self._lock = threading.RLock()
+        self._lock = awaited_by_forks(threading.RLock())
         self._busy = False
 
 
@@ -276,8 +278,8 @@ class Writer:
 
 
 def _transact(connection: sqlite3.Connection, batch: list[_Ticket[object]]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         for ticket in batch:
             ticket.run(connection)
         connection.execute("COMMIT")
