@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
+from agent.engine.bound import Bound
 from agent.engine.errors import InvalidSessionId
 from agent.engine.sources import Sources
 from agent.eventstore.backends.memory import MemoryLog
@@ -73,8 +74,10 @@ class SessionStore(ABC):
         """All keys."""
 
 
-class LogStore(SessionStore):
+class LogStore(Bound, SessionStore):
     """A store over an event log: what is saved is checked whole, and nothing is overwritten."""
+
+    _instead = "open the store anew in the other place"
 
     def __init__(self, log: EventLog) -> None:
         self.log = log
