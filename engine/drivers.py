@@ -22,6 +22,7 @@ from agent.engine.effects import (
     CallFailed,
     CallModel,
     Emit,
+    Save,
     StartTools,
     StoreEffect,
     TurnDropped,
@@ -78,6 +79,7 @@ def drive(run: Run[T], ports: Ports) -> Events[T]:
         while run.effect is not None:
             yield from _step(run, ports, tools)
     except BaseException as cause:
+        tools.cancel()
         end(run, ports, cause)
         raise
     if run.response is not None:
@@ -143,7 +145,9 @@ def end(run: Run[Any], ports: Ports, cause: BaseException) -> None:
         with nullcontext() if run.held else ports.exclusive():
             run.drop(reason_of(cause))
             while run.effect is not None:
-                run.send(ports.perform(run.effect))  # pyright: ignore[reportArgumentType] - only appends
+                # A user's store is not for the garbage collector to call: it may be inside of it.
+                skipped = isinstance(run.effect, Save) and not run.held
+                run.send(None if skipped else ports.perform(run.effect))  # pyright: ignore[reportArgumentType] - only appends
     except TurnDropped:
         pass
     except AgentError as error:

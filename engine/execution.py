@@ -101,7 +101,6 @@ def _in_thread(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
 
 def _on_loop(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
     """Run an async tool on the loop that sync turns share, with the caller's context."""
-    loop, context = tool_loop(), contextvars.copy_context()
 
     async def work() -> None:
         try:
@@ -110,11 +109,7 @@ def _on_loop(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
             outcome = timer.failed(error)
         report(outcome)
 
-    def begin() -> None:
-        task = loop.create_task(work(), context=context)
-        timer.cancel = lambda: loop.call_soon_threadsafe(task.cancel)
-
-    loop.call_soon_threadsafe(begin)
+    timer.cancel = asyncio.run_coroutine_threadsafe(work(), tool_loop()).cancel
 
 
 class ThreadedTools:
@@ -145,6 +140,11 @@ class ThreadedTools:
             pass
         known = [o for o in found if self._running.pop(o.call_id, None)]
         return known + self._expired()
+
+    def cancel(self) -> None:
+        """Cancel the async ones that still run; those in threads go on, unheard."""
+        for timer in self._running.values():
+            timer.cancel()
 
     def _expired(self) -> list[ToolOutcome]:
         late = [t for t in self._running.values() if t.left is not None and t.left <= 0]

@@ -6,11 +6,13 @@ abandons the turn: the log keeps what had arrived, the history stays as it was.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from agent.engine.bound import Bound
 from agent.engine.drivers import drive, drive_async, off_loop
-from agent.engine.errors import StreamAbandoned
+from agent.engine.errors import ConfigurationError, StreamAbandoned
 from agent.engine.run import Run
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Held(Generic[T]):
+class _Held(Bound, Generic[T]):
     """What both kinds of stream share: the run, and the rule that one at a time advances it."""
+
+    _instead = "read it where it was begun, and hand over its response"
 
     def __init__(self, handle: Handle, ask: Ask[T]) -> None:
         self._handle = handle
@@ -49,6 +53,13 @@ class _Held(Generic[T]):
     @property
     def _open(self) -> bool:
         return self._run.started and not self._run.over
+
+    def _check_mine(self) -> None:
+        if self._run.elsewhere:
+            raise StreamAbandoned(
+                self._handle.binding.key,
+                "goes on in the process that began it; take a turn of your own here",
+            )
 
 
 class Stream(_Held[T]):
@@ -75,6 +86,7 @@ class Stream(_Held[T]):
         return self.response
 
     def _begin(self) -> None:
+        self._check_mine()
         if self._run.superseded:
             self._events.close()
             raise StreamAbandoned(self._handle.binding.key)
@@ -82,10 +94,12 @@ class Stream(_Held[T]):
             self._handle.claim(self._run)
 
     def close(self) -> None:
-        """End the turn here. Closing a finished stream does nothing.
+        """End the turn here. Closing a finished stream does nothing, as in a forked child.
 
         Raises :class:`SessionBusy` while another thread is reading it.
         """
+        if self._run.elsewhere:
+            return
         if not self._open:
             self._events.close()
             return
@@ -123,6 +137,8 @@ class AsyncStream(_Held[T]):
         return self.response
 
     async def _begin(self) -> None:
+        _check_loop()
+        self._check_mine()
         if self._run.superseded:
             await self._events.aclose()
             raise StreamAbandoned(self._handle.binding.key)
@@ -130,10 +146,12 @@ class AsyncStream(_Held[T]):
             await off_loop(self._handle, self._handle.claim, self._run)
 
     async def aclose(self) -> None:
-        """End the turn here. Closing a finished stream does nothing.
+        """End the turn here. Closing a finished stream does nothing, as in a forked child.
 
         Raises :class:`SessionBusy` while another task is reading it.
         """
+        if self._run.elsewhere:
+            return
         if not self._open:
             await self._events.aclose()
             return
@@ -145,3 +163,13 @@ class AsyncStream(_Held[T]):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+
+def _check_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "async turns run on asyncio alone; elsewhere, as under trio, call run, stream or json "
+            "in a thread"
+        ) from None

@@ -8,41 +8,59 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
+import queue
 import threading
+
+from agent.eventstore.processes import renewed_in_children
 
 _STOP_GRACE = 1.0
 
 
-class _Running:
-    """A loop, its thread, and the process that they belong to."""
+class _ToolLoop:
+    """The loop of this process, with its thread."""
 
     def __init__(self) -> None:
-        self.process = os.getpid()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self.loop.run_forever, name="async tools", daemon=True
+        self._inherited: list[asyncio.AbstractEventLoop | None] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.after_fork()
+        renewed_in_children(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child. The parent's loop is kept: closing it would disturb the parent."""
+        self._inherited.append(self._loop)
+        self._loop = None
+        self._lock = threading.RLock()
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        """The loop, started when first asked for."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = self._start()
+            return self._loop
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        started: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
+        started = queue.SimpleQueue()
+
+        async def serve() -> None:
+            ended = asyncio.Event()
+            started.put((asyncio.get_running_loop(), ended))
+            await ended.wait()
+
+        # asyncio.run cancels what still runs at the end, and lets it clean up.
+        thread = threading.Thread(
+            target=lambda: asyncio.run(serve()), name="async tools", daemon=True
         )
-        self._thread.start()
-        atexit.register(self.stop)
+        thread.start()
+        loop, ended = started.get()
 
-    def stop(self) -> None:
-        """End it with the interpreter."""
-        if self.process == os.getpid():
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(_STOP_GRACE)
-            if not self.loop.is_running():
-                self.loop.close()
+        def stop() -> None:
+            if self._loop is loop:
+                loop.call_soon_threadsafe(ended.set)
+                thread.join(_STOP_GRACE)
 
-
-_lock = threading.Lock()
-_running: list[_Running] = []
-"""The newest is in use; older ones are those of parent processes."""
+        atexit.register(stop)
+        return loop
 
 
-def tool_loop() -> asyncio.AbstractEventLoop:
-    """The loop, started when first asked for."""
-    with _lock:
-        if not _running or _running[-1].process != os.getpid():
-            _running.append(_Running())
-        return _running[-1].loop
+tool_loop = _ToolLoop().get
