@@ -189,6 +189,9 @@ async def drive_async(run: Run[T], ports: Ports) -> AsyncEvents[T]:
                 case effect:
                     await _perform_async(run, ports, tools, effect)
     except BaseException as cause:
+        if not on_loop():  # it is gone, and a coroutine that was dropped with it cannot wait
+            end(run, ports, cause)
+            raise
         try:
             await tools.cancel()
             if call is not None:
@@ -289,6 +292,15 @@ class _AsyncCall:
         await asyncio.wait([self._task])
 
 
+def on_loop() -> bool:
+    """Whether an event loop of asyncio's is running here."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 async def off_loop(
     ports: Ports,
     function: Callable[Parameters, Outcome],
@@ -311,6 +323,8 @@ async def off_loop(
             await asyncio.shield(future)
         except asyncio.CancelledError as error:
             cancelled = error
+        except GeneratorExit:
+            raise
         except BaseException:  # noqa: BLE001 - raised below, from the future
             break
     if cancelled is not None:

@@ -6,12 +6,11 @@ abandons the turn: the log keeps what had arrived, the history stays as it was.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from agent.engine.bound import Bound
-from agent.engine.drivers import drive, drive_async, off_loop
+from agent.engine.drivers import drive, drive_async, off_loop, on_loop
 from agent.engine.errors import ConfigurationError, StreamAbandoned
 from agent.engine.run import Run
 
@@ -166,10 +165,8 @@ class AsyncStream(_Held[T]):
 
 
 def _check_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not on_loop():
         raise ConfigurationError(
             "async turns run on asyncio alone; elsewhere, as under trio, call run, stream or json "
             "in a thread"
-        ) from None
+        )
