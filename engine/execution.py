@@ -101,15 +101,17 @@ def _in_thread(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
 
 def _on_loop(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
     """Run an async tool on the loop that sync turns share, with the caller's context."""
+    shared = tool_loop()
 
     async def work() -> None:
         try:
             outcome = await timer.execute_async()
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the shared loop
             outcome = timer.failed(error)
-        report(outcome)
+        if not shared.over:  # no turn goes on beside the end of the interpreter
+            report(outcome)
 
-    timer.cancel = asyncio.run_coroutine_threadsafe(work(), tool_loop()).cancel
+    timer.cancel = asyncio.run_coroutine_threadsafe(work(), shared.loop).cancel
 
 
 class ThreadedTools:

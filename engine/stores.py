@@ -108,10 +108,15 @@ class LogStore(Bound, SessionStore):
     def sessions(self) -> Iterator[SessionInfo]:
         """What there is, without loading it."""
         for info in self.log.streams():
-            yield self._info(info)
+            found = self._info(info)
+            if found is not None:
+                yield found
 
-    def _info(self, info: StreamInfo) -> SessionInfo:
+    def _info(self, info: StreamInfo) -> SessionInfo | None:
+        """What a listing shows of a session; None if it was deleted meanwhile."""
         identity = list(self.log.read(info.stream, types=IDENTITY_TYPES))
+        if not identity:
+            return None
         metadata: dict[str, object] = {}
         for fact in identity:
             match fact.event:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import queue
 import threading
 
 from agent.eventstore.processes import renewed_in_children
@@ -16,51 +15,58 @@ from agent.eventstore.processes import renewed_in_children
 _STOP_GRACE = 1.0
 
 
-class _ToolLoop:
-    """The loop of this process, with its thread."""
+class ToolLoop:
+    """A loop in a thread of its own. ``over`` once the interpreter has begun to exit."""
 
     def __init__(self) -> None:
-        self._inherited: list[asyncio.AbstractEventLoop | None] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.over = False
+        self._began = threading.Event()
+        # asyncio.run cancels at the end what still runs, and lets it clean up.
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve()), name="async tools", daemon=True
+        )
+        self._thread.start()
+        self._began.wait()
+        atexit.register(self._stop)
+
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._began.set()
+        await self._ended.wait()
+
+    def _stop(self) -> None:
+        if _current.running is self:
+            self.over, _current.running = True, None
+            self.loop.call_soon_threadsafe(self._ended.set)
+            self._thread.join(_STOP_GRACE)
+
+
+class _Current:
+    """The loop of this process."""
+
+    def __init__(self) -> None:
+        self.running: ToolLoop | None = None
+        self._inherited: list[ToolLoop | None] = []
         self.after_fork()
         renewed_in_children(self)
 
     def after_fork(self) -> None:
         """Begin anew in a child. The parent's loop is kept: closing it would disturb the parent."""
-        self._inherited.append(self._loop)
-        self._loop = None
+        self._inherited.append(self.running)
+        self.running = None
         self._lock = threading.RLock()
 
-    def get(self) -> asyncio.AbstractEventLoop:
-        """The loop, started when first asked for."""
+    def get(self) -> ToolLoop:
         with self._lock:
-            if self._loop is None:
-                self._loop = self._start()
-            return self._loop
-
-    def _start(self) -> asyncio.AbstractEventLoop:
-        started: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
-        started = queue.SimpleQueue()
-
-        async def serve() -> None:
-            ended = asyncio.Event()
-            started.put((asyncio.get_running_loop(), ended))
-            await ended.wait()
-
-        # asyncio.run cancels what still runs at the end, and lets it clean up.
-        thread = threading.Thread(
-            target=lambda: asyncio.run(serve()), name="async tools", daemon=True
-        )
-        thread.start()
-        loop, ended = started.get()
-
-        def stop() -> None:
-            if self._loop is loop:
-                loop.call_soon_threadsafe(ended.set)
-                thread.join(_STOP_GRACE)
-
-        atexit.register(stop)
-        return loop
+            if self.running is None:
+                self.running = ToolLoop()
+            return self.running
 
 
-tool_loop = _ToolLoop().get
+_current = _Current()
+
+
+def tool_loop() -> ToolLoop:
+    """The loop, started when first asked for."""
+    return _current.get()
