@@ -6,6 +6,7 @@ abandons the turn: the log keeps what had arrived, the history stays as it was.
 
 from __future__ import annotations
 
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -73,6 +74,10 @@ class Stream(_Held[T]):
 
     def __next__(self) -> StreamEvent[T]:
         with self._holding():
+            if not self._run.started:
+                # Also at exit, in good time: a generator that the end of the interpreter finds
+                # half read would be closed among ruins.
+                weakref.finalize(self, _leave, self._run, self._events)
             self._begin()
             return next(self._events)
 
@@ -110,6 +115,11 @@ class Stream(_Held[T]):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _leave(run: Run[T], events: Generator[StreamEvent[T]]) -> None:
+    if not (run.held or run.elsewhere):
+        events.close()
 
 
 class AsyncStream(_Held[T]):

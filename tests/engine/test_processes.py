@@ -196,6 +196,7 @@ def test_children_of_a_process_whose_threads_are_busy(tmp_path: Path, kind: str)
     program = f"""
 store = {STORES[kind].replace(")", ", durability='os')") if kind == "sqlite" else STORES[kind]}
 agent = agent_on(store)
+agent.session("warm").run("quick")  # imports what is needed: Python's import locks are inherited
 sessions = [agent.session(f"s{{n}}") for n in range(3)]
 done = False
 
