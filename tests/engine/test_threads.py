@@ -15,6 +15,7 @@ import pytest
 
 from agent import Agent, Message, Session
 from agent.engine.errors import SessionBusy, TurnOpen
+from agent.engine.journal import Journal
 from agent.engine.provider import ModelRequest
 from agent.engine.scripted import Call, Scripted, ScriptedModel
 from agent.eventstore.core import verified
@@ -233,34 +234,35 @@ class ForkingLog(TappedLog):
 def test_a_turn_beside_a_fork():
     """A fork asks its model with its own history, whatever its parent did while it was made."""
     log = ForkingLog()
-    model = ScriptedModel(["b", "d", "f"])
+    model = ScriptedModel(["b", "d", "f", "h"])
     session = Agent(model, "m", store=LogStore(log)).session("s")
     session.run("a")
-    log.meanwhile = lambda: session.run("c")
+    log.meanwhile = lambda: (session.run("c"), session.run("e"))
     fork = session.fork("child")
-    fork.run("e")
+    fork.run("g")
 
-    assert shown(session) == ["a", "b", "c", "d"]
-    assert [m.text for m in model.requests[-1].messages] == ["a", "b", "e"]
+    assert shown(session) == ["a", "b", "c", "d", "e", "f"]
+    assert [m.text for m in model.requests[-1].messages] == ["a", "b", "g"]
     body = json.loads(model.requests[-1].body)
-    assert [m["parts"][0]["text"] for m in body["messages"]] == ["a", "b", "e"]
+    assert [m["parts"][0]["text"] for m in body["messages"]] == ["a", "b", "g"]
 
 
-def test_events_beside_the_first_commit():
+def test_events_beside_the_first_commit(monkeypatch: pytest.MonkeyPatch):
     """Events that are read while another thread commits the first ones come once each."""
-    log = TappedLog()
-    session = agent_of("b", store=LogStore(log)).session("s", messages=[Message.user("x")])
-    read = log.read
+    session = agent_of("b").session("s", messages=[Message.user("x")])
+    opening = Journal.opening.fget
+    assert opening
 
-    def racing(stream: str, **options: Any) -> Any:
-        log.read = read
-        session.run("a")
-        return read(stream, **options)
+    with monkeypatch.context() as patch:
 
-    for fact in session.events():
-        assert fact.version
-    log.read = racing
-    assert [fact.version for fact in session.events()] == [1, 2]
+        def racing(journal: Journal) -> object:
+            found = opening(journal)
+            patch.undo()
+            session.run("a")
+            return found
+
+        patch.setattr(Journal, "opening", property(racing))
+        assert [fact.version for fact in session.events()] == [1, 2]
     assert [fact.version for fact in session.events()] == [1, 2, 3, 4, 5, 6]
 
 
