@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from agent.engine.bound import Bound
 from agent.engine.errors import ConfigurationError
 from agent.engine.handle import Binding, Handle
 from agent.engine.opening import Wanted
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from agent.engine.provider import Provider
 
 
-class Agent:
+class Agent(Bound):
     """Makes sessions that talk to one provider.
 
     >>> agent = Agent(provider="openai", model="gpt-4o")  # key from OPENAI_API_KEY
@@ -38,6 +39,8 @@ class Agent:
 
     Raises :class:`ConfigurationError`. An agent may be shared between threads and event loops.
     """
+
+    _instead = "make an agent in the other place"
 
     def __init__(
         self,

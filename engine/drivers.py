@@ -22,6 +22,7 @@ from agent.engine.effects import (
     CallFailed,
     CallModel,
     Emit,
+    Save,
     StartTools,
     StoreEffect,
     TurnDropped,
@@ -80,6 +81,7 @@ def drive(run: Run[T], ports: Ports) -> Events[T]:
         while run.effect is not None:
             yield from _step(run, ports, tools)
     except BaseException as cause:
+        tools.cancel()
         end(run, ports, cause)
         raise
     if run.response is not None:
@@ -146,7 +148,9 @@ def end(run: Run[Any], ports: Ports, cause: BaseException) -> None:
         with nullcontext() if run.held else ports.exclusive():
             run.drop(reason_of(cause))
             while run.effect is not None:
-                run.send(ports.perform(run.effect))  # pyright: ignore[reportArgumentType] - only appends
+                # A user's store is not for the garbage collector to call: it may be inside of it.
+                skipped = isinstance(run.effect, Save) and not run.held
+                run.send(None if skipped else ports.perform(run.effect))  # pyright: ignore[reportArgumentType] - only appends
     except TurnDropped:
         pass
     except AgentError as error:
@@ -188,6 +192,9 @@ async def drive_async(run: Run[T], ports: Ports) -> AsyncEvents[T]:
                 case effect:
                     await _perform_async(run, ports, tools, effect)
     except BaseException as cause:
+        if not on_loop():  # it is gone, and a coroutine that was dropped with it cannot wait
+            end(run, ports, cause)
+            raise
         try:
             await tools.cancel()
             if call is not None:
@@ -292,6 +299,15 @@ class _AsyncCall:
         await asyncio.wait([self._task])
 
 
+def on_loop() -> bool:
+    """Whether an event loop of asyncio's is running here."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 async def off_loop(
     ports: Ports,
     function: Callable[Parameters, Outcome],
@@ -314,6 +330,8 @@ async def off_loop(
             await asyncio.shield(future)
         except asyncio.CancelledError as error:
             cancelled = error
+        except GeneratorExit:
+            raise
         except BaseException:  # noqa: BLE001 - raised below, from the future
             break
     if cancelled is not None:

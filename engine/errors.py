@@ -182,11 +182,12 @@ class TurnOpen(AgentError):
 
 
 class StreamAbandoned(AgentError):
-    """A later turn of the session took over while nobody was reading this stream."""
+    """The stream cannot be read on: a later turn took over, or it belongs to a parent process."""
 
-    def __init__(self, session_id: str) -> None:
-        super().__init__(
-            f"a later turn of session {session_id!r} ended this stream; "
-            "its partial text is in the log"
-        )
+    def __init__(
+        self,
+        session_id: str,
+        reason: str = "was ended by a later turn; its partial text is in the log",
+    ) -> None:
+        super().__init__(f"this stream of session {session_id!r} {reason}")
         self.session_id = session_id

@@ -112,20 +112,17 @@ def _in_thread(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
 
 def _on_loop(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
     """Run an async tool on the loop that sync turns share, with the caller's context."""
-    loop, context = tool_loop(), contextvars.copy_context()
+    shared = tool_loop()
 
     async def work() -> None:
         try:
             outcome = await timer.execute_async()
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the shared loop
             outcome = timer.failed(error)
-        report(outcome)
+        if not shared.over:  # no turn goes on beside the end of the interpreter
+            report(outcome)
 
-    def begin() -> None:
-        task = loop.create_task(work(), context=context)
-        timer.cancel = lambda: loop.call_soon_threadsafe(task.cancel)
-
-    loop.call_soon_threadsafe(begin)
+    timer.cancel = asyncio.run_coroutine_threadsafe(work(), shared.loop).cancel
 
 
 class _Tools(ABC):
@@ -189,6 +186,11 @@ class ThreadedTools(_Tools):
         except queue.Empty:
             pass
         return self._settled(found)
+
+    def cancel(self) -> None:
+        """Cancel the async ones that still run; those in threads go on, unheard."""
+        for timer in self._running.values():
+            timer.cancel()
 
 
 class AsyncTools(_Tools):

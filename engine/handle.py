@@ -5,7 +5,6 @@ This is where the log is touched: everything above works on projected state.
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, assert_never
@@ -33,6 +32,7 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.export import export_events
 from agent.eventstore.log import Durability
+from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, record
 from agent.projections import session as projection
 from agent.projections.fold import replay
@@ -76,11 +76,16 @@ class Handle:
         self.binding = binding
         self.setup = setup
         self._wanted = wanted
+        self.after_fork()
         self._journal = self._journal_of(state) if state else None
+        renewed_in_children(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: what its parent's threads were doing stays half done."""
+        self._journal: Journal | None = None
         self._requests = RequestBuilder()
         self._active: Run[Any] | None = None
-        self._process = os.getpid()
-        self._use = threading.Lock()
+        self._user: dict[str, object] = {}
         self._loading = threading.RLock()
 
     # Reading
@@ -128,8 +133,9 @@ class Handle:
         journal = self.journal
         last = journal.shown.version if until is None else until
         opening = journal.opening
-        yield from self.log.read(self.binding.key, until=min(last, journal.committed.version))
-        yield from (fact for fact in opening if fact.version <= last)
+        durable = journal.committed.version  # after the opening, which another thread may commit
+        yield from self.log.read(self.binding.key, until=min(last, durable))
+        yield from (fact for fact in opening if durable < fact.version <= last)
 
     # Writing
 
@@ -175,15 +181,15 @@ class Handle:
 
         Raises :class:`SessionBusy`: one waits for nobody here, least of all for oneself.
         """
-        if self._process != os.getpid():  # a fork's child: its parent's threads are not here
-            self._process, self._use, self._active = os.getpid(), threading.Lock(), None
-        use = self._use
-        if not use.acquire(blocking=False):
-            raise SessionBusy(self.binding.key)
+        me, user = object(), self._user
         try:
+            # One call takes it, inside of the try: Ctrl-C finds no gap to leave it taken for ever.
+            if user.setdefault("is", me) is not me:
+                raise SessionBusy(self.binding.key)
             yield
         finally:
-            use.release()
+            if "is" in user and user["is"] is me:
+                del user["is"]
 
     def change(self, event: Event) -> None:
         """Append an event outside of a turn. Raises :class:`ConflictError` on a stale handle."""
@@ -306,13 +312,15 @@ class Handle:
         child = Handle(self.binding._replace(key=key), self.setup, state=state)
         if here:
             with suppress(SessionBusy), self.exclusive():
-                child._requests = self._requests.branch()
+                if self.journal.committed is known:
+                    child._requests = self._requests.branch()
         child.save()
         return child
 
     def _head_at(self, version: int) -> Head:
-        (fact,) = self.log.read(self.binding.key, after=version - 1, until=version)
-        return fact.head
+        for fact in self.log.read(self.binding.key, after=version - 1, until=version):
+            return fact.head
+        raise self._deleted()
 
     def _fork(self, key: str, head: Head) -> Recorded:
         """Write the fork point; returns the child's first own event."""

@@ -62,9 +62,10 @@ class Journal:
         """The log has acknowledged an append; saying so twice is fine."""
         if self.committed is append.state:
             return
-        self.committed = append.state
-        del self._pending[: len(append.events)]
-        self._opening = max(0, self._opening - len(append.events))
+        done = len(append.events)
+        left, opening = self._pending[done:], max(0, self._opening - done)
+        # No calls from here on: Ctrl-C comes in between calls, and must not leave half of this.
+        self.committed, self._pending, self._opening = append.state, left, opening
 
     def keep(self) -> None:
         """Let what is recorded by now survive :meth:`forget`: it opens or configures the stream."""

@@ -36,7 +36,7 @@ class Run(Generic[T]):
         self.started = False
         self.superseded = False
         self.held = False
-        self._process = os.getpid()
+        self._process: int | None = None
         self._ending = threading.Lock()
         self._deltas: list[Delta] = []
         self._calling_since: float | None = None
@@ -47,9 +47,15 @@ class Run(Generic[T]):
         """Whether the turn has ended."""
         return self.started and self.effect is None
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the turn goes on in a parent process: this is but a forked copy of it."""
+        return self.started and self._process != os.getpid()
+
     def send(self, outcome: object) -> None:
         """Answer the effect and take the next."""
-        self.started = True
+        if not self.started:
+            self.started, self._process = True, os.getpid()
         if isinstance(self.effect, CallModel):
             self._deltas, self._calling_since = [], None
         try:
@@ -69,11 +75,8 @@ class Run(Generic[T]):
             raise
 
     def may_end(self) -> bool:
-        """Whether it is the caller who has to end the turn: True once, while it is open.
-
-        Never in a forked child: the turn is its parent's.
-        """
-        if not self.started or self.over or self._process != os.getpid():
+        """Whether it is the caller who has to end the turn: True once, while it is open."""
+        if not self.started or self.over or self.elsewhere:
             return False
         return self._ending.acquire(blocking=False)
 

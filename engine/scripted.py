@@ -18,6 +18,7 @@ import msgspec
 from agent.engine.provider import Answer, Delta, Frame, ModelRequest, Prompt, Provider, TextDelta
 from agent.eventstore.errors import AgentError
 from agent.eventstore.messages import Message, TextPart, ToolCallPart
+from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.values import FinishReason, Usage
 
 if TYPE_CHECKING:
@@ -84,8 +85,13 @@ class ScriptedModel(Provider):
     def __init__(self, script: Iterable[Scripted] | Callable[[ModelRequest], Scripted]) -> None:
         self._answer = script if callable(script) else None
         self._lines = iter(()) if callable(script) else iter(script)
-        self._lock = threading.Lock()
         self.requests: list[ModelRequest] = []
+        self.after_fork()
+        renewed_in_children(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: a thread of its parent's may have been asking."""
+        self._lock = threading.Lock()
 
     def encode_message(
         self,

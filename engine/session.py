@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+from agent.engine.bound import Bound
 from agent.engine.output import Output
 from agent.engine.prompts import Prompted, checked_message, message_of
 from agent.engine.settings import TurnOptions, settings_of
@@ -65,12 +66,16 @@ class View:
         return self._state.lineage.parent
 
 
-class Session:
+class Session(Bound):
     """A conversation with a model, kept as a log of events.
 
     Made by :meth:`Agent.session <agent.Agent.session>`. What runs a turn appends every message,
     model call and tool call to the log as it happens; what reads only looks.
     """
+
+    _instead = (
+        "open it in the other place by its id, or hand over session.to_dict(); fork it to copy"
+    )
 
     def __init__(self, agent: Agent, handle: Handle) -> None:
         self._agent = agent

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
+from agent.engine.bound import Bound
 from agent.engine.errors import LONGEST_KEY, InvalidSessionId
 from agent.engine.sources import Sources
 from agent.eventstore.backends.memory import MemoryLog
@@ -77,8 +78,10 @@ class SessionStore(ABC):
         """All keys."""
 
 
-class LogStore(SessionStore):
+class LogStore(Bound, SessionStore):
     """A store over an event log: what is saved is checked whole, and nothing is overwritten."""
+
+    _instead = "open the store anew in the other place"
 
     def __init__(self, log: EventLog) -> None:
         self.log = log
@@ -112,12 +115,17 @@ class LogStore(SessionStore):
     def sessions(self) -> Iterator[SessionInfo]:
         """What there is, without loading it."""
         for info in self.log.streams():
-            yield self._info(info)
+            found = self._info(info)
+            if found is not None:
+                yield found
 
-    def _info(self, info: StreamInfo) -> SessionInfo:
+    def _info(self, info: StreamInfo) -> SessionInfo | None:
+        """What a listing shows of a session; None if it was deleted meanwhile."""
         session_id, metadata, error = info.stream, dict[str, object](), None
         try:
             identity = list(self.log.read(info.stream, types=IDENTITY_TYPES))
+            if not identity and self.log.head(info.stream) is None:
+                return None
             session_id = session_id_of(identity)
             metadata = _metadata_of(identity)
         except (CorruptLog, UnknownEvent) as damage:

@@ -6,11 +6,13 @@ abandons the turn: the log keeps what had arrived, the history stays as it was.
 
 from __future__ import annotations
 
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from agent.engine.drivers import drive, drive_async, off_loop
-from agent.engine.errors import StreamAbandoned
+from agent.engine.bound import Bound
+from agent.engine.drivers import drive, drive_async, off_loop, on_loop
+from agent.engine.errors import ConfigurationError, StreamAbandoned
 from agent.engine.run import Run
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Held(Generic[T]):
+class _Held(Bound, Generic[T]):
     """What both kinds of stream share: the run, and the rule that one at a time advances it."""
+
+    _instead = "read it where it was begun, and hand over its response"
 
     def __init__(self, handle: Handle, ask: Ask[T]) -> None:
         self._handle = handle
@@ -50,6 +54,13 @@ class _Held(Generic[T]):
     def _open(self) -> bool:
         return self._run.started and not self._run.over
 
+    def _check_mine(self) -> None:
+        if self._run.elsewhere:
+            raise StreamAbandoned(
+                self._handle.binding.key,
+                "goes on in the process that began it; take a turn of your own here",
+            )
+
 
 class Stream(_Held[T]):
     """The events of a turn. Also a context manager that closes the stream."""
@@ -63,6 +74,10 @@ class Stream(_Held[T]):
 
     def __next__(self) -> StreamEvent[T]:
         with self._holding():
+            if not self._run.started:
+                # Also at exit, in good time: a generator that the end of the interpreter finds
+                # half read would be closed among ruins.
+                weakref.finalize(self, _leave, self._run, self._events)
             self._begin()
             return next(self._events)
 
@@ -75,6 +90,7 @@ class Stream(_Held[T]):
         return self.response
 
     def _begin(self) -> None:
+        self._check_mine()
         if self._run.superseded:
             self._events.close()
             raise StreamAbandoned(self._handle.binding.key)
@@ -82,10 +98,12 @@ class Stream(_Held[T]):
             self._handle.claim(self._run)
 
     def close(self) -> None:
-        """End the turn here. Closing a finished stream does nothing.
+        """End the turn here. Closing a finished stream does nothing, as in a forked child.
 
         Raises :class:`SessionBusy` while another thread is reading it.
         """
+        if self._run.elsewhere:
+            return
         if not self._open:
             self._events.close()
             return
@@ -97,6 +115,11 @@ class Stream(_Held[T]):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _leave(run: Run[T], events: Generator[StreamEvent[T]]) -> None:
+    if not (run.held or run.elsewhere):
+        events.close()
 
 
 class AsyncStream(_Held[T]):
@@ -123,6 +146,8 @@ class AsyncStream(_Held[T]):
         return self.response
 
     async def _begin(self) -> None:
+        _check_loop()
+        self._check_mine()
         if self._run.superseded:
             await self._events.aclose()
             raise StreamAbandoned(self._handle.binding.key)
@@ -130,10 +155,12 @@ class AsyncStream(_Held[T]):
             await off_loop(self._handle, self._handle.claim, self._run)
 
     async def aclose(self) -> None:
-        """End the turn here. Closing a finished stream does nothing.
+        """End the turn here. Closing a finished stream does nothing, as in a forked child.
 
         Raises :class:`SessionBusy` while another task is reading it.
         """
+        if self._run.elsewhere:
+            return
         if not self._open:
             await self._events.aclose()
             return
@@ -145,3 +172,11 @@ class AsyncStream(_Held[T]):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+
+def _check_loop() -> None:
+    if not on_loop():
+        raise ConfigurationError(
+            "async turns run on asyncio alone; elsewhere, as under trio, call run, stream or json "
+            "in a thread"
+        )

@@ -8,41 +8,65 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
+
+from agent.eventstore.processes import renewed_in_children
 
 _STOP_GRACE = 1.0
 
 
-class _Running:
-    """A loop, its thread, and the process that they belong to."""
+class ToolLoop:
+    """A loop in a thread of its own. ``over`` once the interpreter has begun to exit."""
 
     def __init__(self) -> None:
-        self.process = os.getpid()
-        self.loop = asyncio.new_event_loop()
+        self.over = False
+        self._began = threading.Event()
+        # asyncio.run cancels at the end what still runs, and lets it clean up.
         self._thread = threading.Thread(
-            target=self.loop.run_forever, name="async tools", daemon=True
+            target=lambda: asyncio.run(self._serve()), name="async tools", daemon=True
         )
         self._thread.start()
-        atexit.register(self.stop)
+        self._began.wait()
+        atexit.register(self._stop)
 
-    def stop(self) -> None:
-        """End it with the interpreter."""
-        if self.process == os.getpid():
-            self.loop.call_soon_threadsafe(self.loop.stop)
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._began.set()
+        await self._ended.wait()
+
+    def _stop(self) -> None:
+        if _current.running is self:
+            self.over, _current.running = True, None
+            self.loop.call_soon_threadsafe(self._ended.set)
             self._thread.join(_STOP_GRACE)
-            if not self.loop.is_running():
-                self.loop.close()
 
 
-_lock = threading.Lock()
-_running: list[_Running] = []
-"""The newest is in use; older ones are those of parent processes."""
+class _Current:
+    """The loop of this process."""
+
+    def __init__(self) -> None:
+        self.running: ToolLoop | None = None
+        self._inherited: list[ToolLoop | None] = []
+        self.after_fork()
+        renewed_in_children(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child. The parent's loop is kept: closing it would disturb the parent."""
+        self._inherited.append(self.running)
+        self.running = None
+        self._lock = threading.RLock()
+
+    def get(self) -> ToolLoop:
+        with self._lock:
+            if self.running is None:
+                self.running = ToolLoop()
+            return self.running
 
 
-def tool_loop() -> asyncio.AbstractEventLoop:
+_current = _Current()
+
+
+def tool_loop() -> ToolLoop:
     """The loop, started when first asked for."""
-    with _lock:
-        if not _running or _running[-1].process != os.getpid():
-            _running.append(_Running())
-        return _running[-1].loop
+    return _current.get()

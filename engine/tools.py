@@ -13,7 +13,7 @@ import re
 import reprlib
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, cached_property, partial, update_wrapper
+from functools import cache, partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
@@ -23,6 +23,7 @@ from agent.engine.output import first_line, sentences
 from agent.engine.results import content_of
 from agent.engine.settings import check_seconds
 from agent.eventstore.errors import InvalidEvent
+from agent.eventstore.lazy import cached_property
 from agent.eventstore.messages import ResultContent
 from agent.eventstore.rawjson import check_text, to_raw
 from agent.eventstore.values import ToolDefinition

@@ -6,7 +6,7 @@ subclass :class:`AgentError`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agent.eventstore.record import Head
@@ -19,6 +19,16 @@ class AgentError(Exception):
     """
 
     completed_calls: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Whole, for the process that waits for it: by itself Python would call the class anew."""
+        return _revived, (type(self), self.args), vars(self)
+
+
+def _revived(cls: type[AgentError], args: tuple[Any, ...]) -> AgentError:
+    error = cls.__new__(cls)
+    error.args = args
+    return error
 
 
 class InvalidEvent(AgentError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from agent.eventstore import chain
 from agent.eventstore.codec import CODEC
 from agent.eventstore.errors import CorruptLog, UnknownEvent
+from agent.eventstore.lazy import cached_property
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from agent.eventstore import core
 from agent.eventstore.errors import AttachmentMissing, StoreBusy
 from agent.eventstore.log import Durability, StreamInfo
+from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, Prepared, Recorded
 
 if TYPE_CHECKING:
@@ -63,12 +64,17 @@ class MemoryLog:
     durability = Durability.MEMORY
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._busy = False
         self._streams: dict[str, _Stream] = {}
         self._feed: list[Recorded | None] = []
         self._blobs: dict[str, bytes] = {}
         self._references: Counter[str] = Counter()
+        self.after_fork()
+        renewed_in_children(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: a thread of its parent's may have held the lock."""
+        self._lock = threading.RLock()
+        self._busy = False
 
     def append(self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None) -> Head:
         recorded = core.to_append(stream, prepared, expected)
@@ -192,11 +198,12 @@ class MemoryLog:
         return None if data is None else len(data)
 
     def _write(self, stream: _Stream, recorded: Sequence[Recorded]) -> None:
-        for fact in recorded:
-            placed = fact.at_position(len(self._feed) + 1)
-            stream.own.append(placed)
-            self._feed.append(placed)
+        first = len(self._feed) + 1
+        placed = [fact.at_position(place) for place, fact in enumerate(recorded, first)]
         self._references.update(blob.digest for _, blob in core.attachments(recorded))
+        # No calls from here on: Ctrl-C and forks come in between calls, and must not halve this.
+        stream.own += placed
+        self._feed += placed
         self._streams[stream.name] = stream
 
     def _purge(self, stream: _Stream) -> None:

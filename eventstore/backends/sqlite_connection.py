@@ -21,6 +21,7 @@ from agent.eventstore.errors import (
     StoreFull,
     StoreUnusable,
 )
+from agent.eventstore.processes import awaited_by_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -183,7 +184,8 @@ class Shared:
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self._closing: weakref.finalize[..., Any] | None = None
-        self._lock = threading.RLock()
+        # SQLite has locks of its own: no thread may be inside of it at a fork.
+        self._lock = awaited_by_forks(threading.RLock())
         self._busy = False
         self._ended = ""
 
@@ -255,7 +257,7 @@ class Shared:
             self._closing.detach()
         self._connection = self._closing = None
         self.file.forget()
-        self._lock = threading.RLock()
+        self._lock = awaited_by_forks(threading.RLock())
         self._busy = False
 
 
@@ -375,8 +377,8 @@ class Writer:
             ticket.done = True
 
     def _transact(self, connection: sqlite3.Connection, batch: list[_Ticket[object]]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             for ticket in batch:
                 ticket.run(connection)
             self.shared.file.check()
