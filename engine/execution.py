@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
 import queue
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.engine.effects import ToolOutcome
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 _CANCEL_GRACE = 1.0
 """Seconds that a cancelled async tool may take to clean up."""
+
+
+_LONGEST_WAIT = 0.5
 
 
 class _Timer:
@@ -135,13 +140,21 @@ class ThreadedTools:
         wait = min([*lefts, *([] if timeout is None else [timeout])], default=None)
         found: list[ToolOutcome] = []
         try:
-            found.append(self._done.get(timeout=None if wait is None else max(wait, 0)))
+            found.append(self._next(math.inf if wait is None else max(wait, 0)))
             while True:
                 found.append(self._done.get_nowait())
         except queue.Empty:
             pass
         known = [o for o in found if self._running.pop(o.call_id, None)]
         return known + self._expired()
+
+    def _next(self, wait: float) -> ToolOutcome:
+        # In short waits: Ctrl-C that comes right before one is noticed only after it.
+        while wait > _LONGEST_WAIT:
+            with suppress(queue.Empty):
+                return self._done.get(timeout=_LONGEST_WAIT)
+            wait -= _LONGEST_WAIT
+        return self._done.get(timeout=wait)
 
     def cancel(self) -> None:
         """Cancel the async ones that still run; those in threads go on, unheard."""
