@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
 import queue
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.engine.effects import ToolOutcome
@@ -34,6 +36,9 @@ AT_ONCE = 32
 
 _CANCEL_GRACE = 1.0
 """Seconds that a cancelled async tool may take to clean up."""
+
+
+_LONGEST_WAIT = 0.5
 
 
 class _Timer:
@@ -180,12 +185,21 @@ class ThreadedTools(_Tools):
         """Every result known by now; none if ``timeout`` seconds pass first."""
         found: list[ToolOutcome] = []
         try:
-            found.append(self._done.get(timeout=self._patience(timeout)))
+            found.append(self._next(self._patience(timeout)))
             while True:
                 found.append(self._done.get_nowait())
         except queue.Empty:
             pass
         return self._settled(found)
+
+    def _next(self, patience: float | None) -> ToolOutcome:
+        wait = math.inf if patience is None else patience
+        # In short waits: Ctrl-C that comes right before one is noticed only after it.
+        while wait > _LONGEST_WAIT:
+            with suppress(queue.Empty):
+                return self._done.get(timeout=_LONGEST_WAIT)
+            wait -= _LONGEST_WAIT
+        return self._done.get(timeout=wait)
 
     def cancel(self) -> None:
         """Cancel the async ones that still run; those in threads go on, unheard."""

@@ -112,7 +112,7 @@ TOOLS = {
     "after Ctrl-C": (
         """
 def interrupt():
-    began.wait(); os.kill(os.getpid(), signal.SIGINT)
+    began.wait(); time.sleep(0.1); signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 threading.Thread(target=interrupt).start()
 try: session.run('slow_async')
 except KeyboardInterrupt: pass
@@ -147,6 +147,35 @@ threading.Thread(target=session.run, args=("tidy",), daemon=True).start()
 began.wait()
 """
     assert tuple(run_program(program)) == (0, "tidy", "")
+
+
+def test_ctrl_c_cancels_async_tools():
+    """Ctrl-C in a sync turn is noticed whichever thread gets it, and cancels its async tools."""
+    program = """
+tidied = threading.Event()
+
+async def tidy() -> str:
+    '''Tidy up.'''
+    began.set()
+    try:
+        await asyncio.sleep(60)
+    finally:
+        tidied.set()
+
+def interrupt():
+    began.wait()
+    time.sleep(0.1)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+TOOLS["tidy"] = tidy
+session = agent_on(MemoryStore()).session("s")
+threading.Thread(target=interrupt).start()
+try:
+    session.run("tidy")
+except KeyboardInterrupt:
+    print(tidied.wait(10))
+"""
+    assert tuple(run_program(program)) == (0, "True", "")
 
 
 def test_turns_at_exit(tmp_path: Path):
