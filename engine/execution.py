@@ -57,7 +57,7 @@ class _Timer:
         return None if timeout is None else timeout - (self._clock() - self._since)
 
     def outcome(self, content: tuple[ResultContent, ...], *, is_error: bool) -> ToolOutcome:
-        elapsed = self._clock() - self._since
+        elapsed = round(self._clock() - self._since, 6)
         return ToolOutcome(self.run.context.call_id, content, is_error, elapsed)
 
     def failed(self, error: BaseException) -> ToolOutcome:

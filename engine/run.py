@@ -96,8 +96,8 @@ class Run(Generic[T]):
 
     @property
     def calling_for(self) -> float:
-        """Seconds since the model was called."""
-        return 0.0 if self._calling_since is None else self.clock() - self._calling_since
+        """Seconds since the model was called, to the microsecond: the log keeps every digit."""
+        return 0.0 if self._calling_since is None else round(self.clock() - self._calling_since, 6)
 
     @property
     def partial(self) -> Message | None:

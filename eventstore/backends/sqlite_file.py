@@ -59,12 +59,12 @@ class LogFile:
         self._quiet = changed if time.time_ns() - changed > _RESOLUTION else 0
 
     def _found(self) -> list[tuple[int, int] | None]:
-        return [_identity(Path(name)) for name in self._names]
+        return [_identity(name) for name in self._names]
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
+def _identity(name: str) -> tuple[int, int] | None:
     try:
-        found = file.stat()
+        found = os.stat(name)  # noqa: PTH116 - in every commit while the folder is changing
     except OSError:
         return None
     return found.st_dev, found.st_ino
