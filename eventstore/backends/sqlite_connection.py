@@ -112,42 +112,34 @@ def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
 
 
 @contextmanager
-def translated(
-    path: str, *, committing: bool = False, place: tuple[str, int] | None = None
-) -> Generator[None]:
+def translated(path: str, *, place: tuple[str, int] | None = None) -> Generator[None]:
     """Turn SQLite's errors into ours, with what to do next.
 
     ``place`` is the stream that is read, and the version from which on.
     """
     try:
         yield
-    except UnicodeDecodeError as error:  # a name, or SQLite's own words about a damaged one
-        raise StoreUnusable(f"{path} is damaged; restore a backup of it: {error}") from error
-    except sqlite3.Error as error:
-        if committing and primary_code(error) == sqlite3.SQLITE_IOERR:
-            raise AppendUnknown(
-                f"the disk failed while writing {path}, so what was being written may or may not "
-                f"be there; open the store again to see: {error}"
-            ) from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if place and primary_code(error) == sqlite3.SQLITE_CORRUPT:
             reason = f"{path} is damaged here or further on ({error})"
             raise CorruptLog(reason, stream=place[0], version=place[1]) from error
         raise _translate(error, path) from error
 
 
-def primary_code(error: sqlite3.Error) -> int:
+def primary_code(error: Exception) -> int:
     """SQLite's code for a kind of error, without its finer distinctions; 0 for Python's own."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if isinstance(error, UnicodeDecodeError):  # a name, or SQLite's own words about a damaged one
+        return sqlite3.SQLITE_CORRUPT
+    code = getattr(error, "sqlite_errorcode", 0)
+    return sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & 0xFF
 
 
-def _translate(error: sqlite3.Error, path: str) -> StoreError:
+def _translate(error: sqlite3.Error | UnicodeDecodeError, path: str) -> StoreError:
     match primary_code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
             return StoreBusy(f"{path} is locked by another writer; try again: {error}")
-        case sqlite3.SQLITE_IOERR if error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHMSIZE:
-            return _full(error, path)
         case sqlite3.SQLITE_FULL:
-            return _full(error, path)
+            return StoreFull(f"no room to write {path}; free some space and try again: {error}")
         case sqlite3.SQLITE_NOTADB:
             return StoreUnusable(f"{path} is not a SQLite database; name another file")
         case sqlite3.SQLITE_CANTOPEN:
@@ -167,8 +159,18 @@ def _translate(error: sqlite3.Error, path: str) -> StoreError:
             return StoreError(f"{path}: {error}")
 
 
-def _full(error: sqlite3.Error, path: str) -> StoreFull:
-    return StoreFull(f"no room to write {path}; free some space and try again: {error}")
+def commit_failure(error: Exception, path: str) -> Exception:
+    """What a commit that raised this has come to."""
+    if not isinstance(error, sqlite3.Error | UnicodeDecodeError):
+        return error
+    failure = _translate(error, path)
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
+        failure = AppendUnknown(
+            f"the disk failed while writing {path}, so what was being written may or may not "
+            f"be there; open the store again to see: {error}"
+        )
+    failure.__cause__ = error
+    return failure
 
 
 class Shared:
@@ -333,9 +335,10 @@ class Writer:
         return ticket.value  # pyright: ignore[reportReturnType] - set by run()
 
     def _first(self) -> _Ticket[Any] | None:
-        with suppress(IndexError):
+        try:
             return self._queue[0]
-        return None
+        except IndexError:
+            return None
 
     def _write(self, ticket: _Ticket[Any]) -> None:
         """Commit whatever is queued by the time that the connection is free."""
@@ -347,9 +350,11 @@ class Writer:
                         batch = self._drain()
                         self._commit(connection, batch if ticket in batch else [*batch, ticket])
         finally:
-            self._queue.extendleft(other for other in reversed(batch) if not other.done)
-            for other in batch:
-                other.call()
+            for other in reversed(batch):
+                if not other.done:
+                    self._queue.appendleft(other)
+                if other is not ticket:
+                    other.call()
 
     def _drain(self) -> list[_Ticket[Any]]:
         batch: list[_Ticket[Any]] = []
@@ -359,20 +364,19 @@ class Writer:
 
     def _commit(self, connection: sqlite3.Connection, batch: list[_Ticket[object]]) -> None:
         try:
-            with translated(self.shared.path, committing=True):
-                self._transact(connection, batch)
-        except (StoreBusy, AppendUnknown) as error:
-            for ticket in batch:
-                ticket.error = error
-            # After a failed flush a later one may succeed without having written everything.
-            if isinstance(error, AppendUnknown):
-                self.shared.end("takes no more since its disk failed")
+            self._transact(connection, batch)
         except Exception as error:  # noqa: BLE001 - run() raises it in the thread that it concerns
-            if len(batch) > 1:
+            failure = commit_failure(error, self.shared.path)
+            concerns_all = isinstance(failure, StoreBusy | AppendUnknown)
+            if len(batch) > 1 and not concerns_all:
                 for ticket in batch:
                     self._commit(connection, [ticket])
                 return
-            batch[0].error = error
+            for ticket in batch:
+                ticket.error = failure
+            # After a failed flush a later one may succeed without having written everything.
+            if isinstance(failure, AppendUnknown):
+                self.shared.end("takes no more since its disk failed")
         for ticket in batch:
             ticket.done = True
 

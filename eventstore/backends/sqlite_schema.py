@@ -1,6 +1,9 @@
 """The tables of a log in SQLite, and their migrations.
 
 Ordinary tables that any SQLite tool can read; triggers keep facts from being changed by accident.
+What is asked of each event costs each event: ``events.stream`` is no foreign key, because whoever
+writes has just found the stream and streams are never removed; ``position`` needs no AUTOINCREMENT,
+because the last event of a log is never removed either, a deletion being an event itself.
 Imported only when a file is new or old: sqlite-utils takes long to import.
 """
 
@@ -29,7 +32,7 @@ CREATE INDEX streams_parent ON streams (parent, forked_at) WHERE parent IS NOT N
 
 CREATE TABLE events (
     position INTEGER PRIMARY KEY,
-    stream INTEGER NOT NULL REFERENCES streams (id),
+    stream INTEGER NOT NULL,
     version INTEGER NOT NULL CHECK (version > 0),
     type TEXT NOT NULL,
     schema INTEGER NOT NULL,
@@ -74,9 +77,14 @@ BEGIN SELECT RAISE(ABORT, 'events are never changed'); END
 """,
     """
 CREATE TRIGGER events_are_never_removed BEFORE DELETE ON events
-WHEN NOT EXISTS (SELECT 1 FROM streams WHERE id = OLD.stream AND deleted = 1)
+WHEN OLD.type = 'session.deleted'
+  OR NOT EXISTS (SELECT 1 FROM streams WHERE id = OLD.stream AND deleted = 1)
   OR EXISTS (SELECT 1 FROM streams WHERE parent = OLD.stream AND forked_at >= OLD.version)
 BEGIN SELECT RAISE(ABORT, 'events are never removed while a session needs them'); END
+""",
+    """
+CREATE TRIGGER streams_are_never_removed BEFORE DELETE ON streams
+BEGIN SELECT RAISE(ABORT, 'streams are never removed'); END
 """,
     # INSERT OR REPLACE removes rows without asking the trigger above.
     """

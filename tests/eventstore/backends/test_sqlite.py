@@ -241,6 +241,19 @@ def test_events_are_never_removed(log: SQLiteLog, head: Head, path: Path):
     assert len(list(log.read_all())) == 3
 
 
+def test_what_tells_of_a_deletion_is_never_removed(log: SQLiteLog, head: Head, path: Path):
+    """Neither a stream nor the event of its deletion goes: their numbers are never used again."""
+    log.delete("a", deleted())
+
+    with plain(path) as db:
+        for table in ("streams", "events"):
+            with pytest.raises(sqlite3.IntegrityError, match="never removed"):
+                db.execute(f"DELETE FROM {table}")
+
+    log.append("b", [started("b")], expected=None)
+    assert [(fact.stream, fact.position) for fact in log.read_all()] == [("a", 4), ("b", 5)]
+
+
 @pytest.mark.parametrize("place", ["2, 9, 9", "9, 1, 2"], ids=["position", "version"])
 def test_events_are_never_replaced(log: SQLiteLog, head: Head, path: Path, place: str):
     """No other program puts an event in the place of one, which SQLite does not call a removal."""

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.eventstore.backends.sqlite_connection import open_connection, translated
+from agent.eventstore.backends.sqlite_connection import commit_failure, open_connection, translated
 from agent.eventstore.errors import (
     AppendUnknown,
     StoreBusy,
@@ -52,11 +52,11 @@ def test_failed_commit_is_unknown(code: int):
     cause = sqlite3.OperationalError("the words of SQLite")
     cause.sqlite_errorcode = code
 
-    with (
-        pytest.raises(AppendUnknown, match="open the store again"),
-        translated("log.db", committing=True),
-    ):
-        raise cause
+    failure = commit_failure(cause, "log.db")
+
+    assert isinstance(failure, AppendUnknown)
+    assert "open the store again" in str(failure)
+    assert failure.__cause__ is cause
 
 
 def test_other_errors_pass():
