@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import sys
-import weakref
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -26,6 +24,7 @@ from agent.eventstore.backends.sqlite_connection import (
 from agent.eventstore.backends.sqlite_file import MEMORY, LogFile
 from agent.eventstore.errors import AttachmentMissing, CorruptLog, StoreUnusable
 from agent.eventstore.log import Durability, StreamInfo
+from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, Prepared, Recorded
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class SQLiteLog:
         if self.path == MEMORY:
             self.durability = Durability.MEMORY
             self._reader = self._writer.shared
-        _open_logs.add(self)
+        renewed_in_children(self)
 
     def append(self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None) -> Head:
         recorded = core.to_append(stream, prepared, expected)
@@ -240,22 +239,11 @@ class SQLiteLog:
                 return
             low = rows[-1][0]
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """Begin anew in a child process: the parent's connections are left alone."""
         self._writer.forget()
         if self._reader is not self._writer.shared:
             self._reader.forget()
-
-
-_open_logs: weakref.WeakSet[SQLiteLog] = weakref.WeakSet()
-
-
-def _forget_connections() -> None:
-    for log in _open_logs:
-        log._after_fork()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget_connections)
 
 
 def _quoted(text: str) -> str:
