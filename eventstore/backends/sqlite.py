@@ -19,7 +19,6 @@ from agent.eventstore.backends.sqlite_connection import (
     Writer,
     open_connection,
     primary_code,
-    translated,
 )
 from agent.eventstore.backends.sqlite_file import MEMORY, LogFile
 from agent.eventstore.errors import AttachmentMissing, CorruptLog, StoreUnusable
@@ -138,7 +137,7 @@ class SQLiteLog:
         return self._writer.run(job)
 
     def head(self, stream: str) -> Head | None:
-        with self._reader.exclusive() as db, translated(self._file):
+        with self._reader.exclusive() as db:
             known = _find(db, stream)
         return known.head if known else None
 
@@ -150,7 +149,7 @@ class SQLiteLog:
         until: int | None = None,
         types: Collection[str] | None = None,
     ) -> Iterator[Recorded]:
-        with self._reader.exclusive() as db, translated(self._file, place=(stream, 1)):
+        with self._reader.exclusive(place=(stream, 1)) as db:
             known = _find(db, stream)
             lineage = _lineage(db, stream)
         if known and known.head.version <= lineage[0][1]:
@@ -166,7 +165,7 @@ class SQLiteLog:
             "WHERE position > ? ORDER BY position LIMIT ?"
         )
         while True:
-            with self._reader.exclusive() as db, translated(self._file):
+            with self._reader.exclusive() as db:
                 rows = db.execute(query, (after, _PAGE)).fetchall()
             for name, *row in rows:
                 yield _recorded(_text(name), row)
@@ -175,7 +174,7 @@ class SQLiteLog:
             after = rows[-1][2]
 
     def streams(self) -> Iterator[StreamInfo]:
-        with self._reader.exclusive() as db, translated(self._file):
+        with self._reader.exclusive() as db:
             try:
                 rows = db.execute(_STREAM + "ORDER BY s.name").fetchall()
             except sqlite3.DatabaseError as error:
@@ -207,7 +206,7 @@ class SQLiteLog:
         return self._writer.run(job)
 
     def get_blob(self, digest: str) -> bytes:
-        with self._reader.exclusive() as db, translated(self._file):
+        with self._reader.exclusive() as db:
             query = "SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?"
             row = db.execute(query, (digest,)).fetchone()
         if row is None or hashlib.sha256(row[0] or b"").hexdigest() != digest:
@@ -231,7 +230,7 @@ class SQLiteLog:
         )
         while low < high:
             place = (owner.name, low + 1)
-            with self._reader.exclusive() as db, translated(self._file, place=place):
+            with self._reader.exclusive(place=place) as db:
                 rows = db.execute(query, (owner.id, low, high, _PAGE)).fetchall()
             for row in rows:
                 yield _recorded(owner.name, row)

@@ -190,9 +190,9 @@ class Shared:
         self._ended = ""
 
     @contextmanager
-    def exclusive(self) -> Generator[sqlite3.Connection]:
-        """The connection, for this thread alone."""
-        with self.alone(), self.connected() as connection:
+    def exclusive(self, *, place: tuple[str, int] | None = None) -> Generator[sqlite3.Connection]:
+        """The connection, for this thread alone; errors are :func:`translated`."""
+        with self.alone(), self.connected() as connection, translated(self.path, place=place):
             yield connection
 
     @contextmanager
