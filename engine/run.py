@@ -87,7 +87,6 @@ class Run(Generic[T]):
 
     def calling(self) -> None:
         """A model call begins."""
-        self._deltas = []
         self._calling_since = self.clock()
 
     def heard(self, delta: Delta) -> None:

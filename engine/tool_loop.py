@@ -10,7 +10,7 @@ import asyncio
 import atexit
 import threading
 
-from agent.eventstore.processes import renewed_in_children
+from agent.eventstore.processes import leave_to_parent, renewed_in_children
 
 _STOP_GRACE = 1.0
 
@@ -47,13 +47,12 @@ class _Current:
 
     def __init__(self) -> None:
         self.running: ToolLoop | None = None
-        self._inherited: list[ToolLoop | None] = []
         self.after_fork()
         renewed_in_children(self)
 
     def after_fork(self) -> None:
-        """Begin anew in a child. The parent's loop is kept: closing it would disturb the parent."""
-        self._inherited.append(self.running)
+        """Begin anew in a child process."""
+        leave_to_parent(self.running)
         self.running = None
         self._lock = threading.RLock()
 

@@ -332,7 +332,7 @@ class ToolRun(msgspec.Struct, frozen=True):
     context: ToolContext
 
     def execute(self) -> tuple[ResultContent, ...]:
-        """Run it to its end in this thread; an async tool gets an event loop of its own."""
+        """Run it to its end in this thread; a result to await gets an event loop of its own."""
         value = self.tool.invoke(self.arguments, self.context)
         return content_of(asyncio.run(_settled(value)) if inspect.isawaitable(value) else value)
 

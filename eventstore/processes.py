@@ -43,6 +43,7 @@ _PATIENCE = 1.0
 _awaited: set[weakref.ref[Any]] = set()
 _renewed: set[weakref.ref[Any]] = set()
 _held: list[Lock] = []
+_inherited: list[object] = []
 
 
 def awaited_by_forks(lock: L) -> L:
@@ -54,6 +55,11 @@ def awaited_by_forks(lock: L) -> L:
 def renewed_in_children(owner: Renewable) -> None:
     """Call ``owner.after_fork()`` in every forked child."""
     _renewed.add(weakref.ref(owner, _renewed.discard))
+
+
+def leave_to_parent(thing: object) -> None:
+    """Keep what a child has inherited and must not close: closing it would disturb the parent."""
+    _inherited.append(thing)
 
 
 def _before_fork() -> None:

@@ -15,7 +15,6 @@ import msgspec
 
 from agent.eventstore.errors import InvalidEvent
 
-NULL = msgspec.Raw(b"null")
 EMPTY_OBJECT = msgspec.Raw(b"{}")
 
 _SCALARS = (bool, int, float, str)
@@ -31,7 +30,7 @@ def to_raw(value: object, *, of: str) -> msgspec.Raw:
     Raises :class:`InvalidEvent` with the path of what JSON cannot hold.
     """
     try:
-        check_json(value, of=of, path="$")
+        _check_json(value, of=of, path="$")
     except RecursionError:
         raise InvalidEvent("nested too deep, or contains itself", event=of, path="$") from None
     return msgspec.Raw(_encoder.encode(value))
@@ -42,8 +41,7 @@ def from_raw(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - JSON of any shape
     return msgspec.json.decode(raw)
 
 
-def check_json(value: object, *, of: str, path: str) -> None:
-    """Refuse what JSON cannot hold without loss."""
+def _check_json(value: object, *, of: str, path: str) -> None:
     match value:
         case None:
             pass
@@ -55,10 +53,10 @@ def check_json(value: object, *, of: str, path: str) -> None:
                     reason = f"key {key!r} is no string"
                     raise InvalidEvent(reason, event=of, path=path)
                 check_text(key, of=of, path=path)
-                check_json(item, of=of, path=f"{path}.{key}")
+                _check_json(item, of=of, path=f"{path}.{key}")
         case list() | tuple():
             for index, item in enumerate(cast("list[Any]", value)):
-                check_json(item, of=of, path=f"{path}[{index}]")
+                _check_json(item, of=of, path=f"{path}[{index}]")
         case _:
             raise InvalidEvent(f"JSON cannot hold a {type(value).__name__}", event=of, path=path)
 
@@ -70,8 +68,8 @@ def check_scalar(value: float | str, *, of: str, path: str) -> None:
         raise InvalidEvent(reason, event=of, path=path)
     if isinstance(value, str):
         check_text(value, of=of, path=path)
-    elif isinstance(value, float):
-        check_number(value, of=of, path=path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InvalidEvent(f"{value} is no JSON number", event=of, path=path)
 
 
 def check_text(text: str, *, of: str, path: str) -> None:
@@ -84,12 +82,6 @@ def check_text(text: str, *, of: str, path: str) -> None:
             "replace it first"
         )
         raise InvalidEvent(reason, event=of, path=path) from None
-
-
-def check_number(number: float, *, of: str, path: str) -> None:
-    """Refuse NaN and the infinities."""
-    if not math.isfinite(number):
-        raise InvalidEvent(f"{number} is no JSON number", event=of, path=path)
 
 
 def check_raw(raw: msgspec.Raw, *, of: str, path: str) -> None:

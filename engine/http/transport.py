@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
-import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
@@ -17,6 +15,7 @@ from agent.engine.http import limits
 from agent.engine.http.body import ACCEPTED, Body
 from agent.engine.http.clock import Clock, on_trace, on_trace_async
 from agent.engine.http.failures import check_type, status_error, translated
+from agent.eventstore.processes import leave_to_parent, renewed_in_children
 
 if TYPE_CHECKING:
     import ssl
@@ -40,7 +39,7 @@ class HTTPTransport:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._begin()
-        _transports.add(self)
+        renewed_in_children(self)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
@@ -155,22 +154,8 @@ class HTTPTransport:
         """Start anew in a child process. The sockets are the parent's: they are left alone."""
         if self._closing is not None:
             self._closing.detach()
-        _inherited.append((self._client, self._kept))
+        leave_to_parent((self._client, self._kept))
         self._begin()
-
-
-_transports: weakref.WeakSet[HTTPTransport] = weakref.WeakSet()
-_inherited: list[object] = []
-"""What came from a parent process, kept alive because closing it could wait for ever."""
-
-
-def _after_fork() -> None:
-    for transport in list(_transports):
-        transport.after_fork()
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Kept(NamedTuple):

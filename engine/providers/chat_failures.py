@@ -20,6 +20,7 @@ from agent.engine.errors import (
     RateLimited,
     ServerFailed,
 )
+from agent.engine.providers.wire import Object, as_object, as_string
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +130,7 @@ def _status_of(code: str | None, kind: str | None) -> int:
     return next((status for word, status in _STATUS_OF_WORD.items() if word in words), 500)
 
 
-def _error_object(body: bytes) -> dict[str, Any]:
+def _error_object(body: bytes) -> Object:
     """Of ``{"error": {...}}``, ``{"error": "..."}``, the bare object, or a list of one of these."""
     try:
         decoded = msgspec.json.decode(body)
@@ -137,22 +138,20 @@ def _error_object(body: bytes) -> dict[str, Any]:
         return {}
     if isinstance(decoded, list) and decoded:
         decoded = cast("list[Any]", decoded)[0]
-    if not isinstance(decoded, dict):
-        return {}
-    return _as_error(cast("dict[str, Any]", decoded).get("error") or cast("object", decoded))
+    said = as_object(cast("Any", decoded))
+    return _as_error(said.get("error") or said)
 
 
-def _as_error(said: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", said) if isinstance(said, dict) else {"message": said}
+def _as_error(said: object) -> Object:
+    return as_object(said) or {"message": said}
 
 
-def _message(error: dict[str, Any]) -> str:
+def _message(error: Object) -> str:
     """The server's words, and those of the server behind it."""
     said = error.get("message") or error.get("detail") or ""
     text = said if isinstance(said, str) else msgspec.json.encode(said).decode()
-    metadata = error.get("metadata")
-    raw = cast("dict[str, Any]", metadata).get("raw") if isinstance(metadata, dict) else None
-    if isinstance(raw, str) and raw:
+    raw = as_string(as_object(error.get("metadata")).get("raw"))
+    if raw:
         text = f"{text}: {raw}"
     return text[:_SHOWN].rstrip(". ")
 
@@ -163,7 +162,7 @@ def _readable(body: bytes) -> str:
     return " ".join(text.split())[:_SHOWN]
 
 
-def _word(error: dict[str, Any], key: str) -> str | None:
+def _word(error: Object, key: str) -> str | None:
     value = error.get(key)
     return str(value) if isinstance(value, str | int) and value != "" else None
 

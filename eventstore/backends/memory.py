@@ -80,12 +80,7 @@ class MemoryLog:
         recorded = core.to_append(stream, prepared, expected)
         with self._exclusive():
             known = self._streams.get(stream)
-            done = core.settle(
-                recorded,
-                expected=expected,
-                actual=known and known.head,
-                hash_at=lambda version: known.at_version(version).hash if known else None,
-            )
+            done = _settle(known, recorded, expected)
             if done:
                 return done
             attached = core.attachments(recorded)
@@ -103,13 +98,7 @@ class MemoryLog:
             assert source is not None  # noqa: S101 - check_fork_point has refused None
             point = source.at_version(at)
             recorded = core.to_fork(child, prepared, point.head)
-            known = self._streams.get(child)
-            done = core.settle(
-                [recorded],
-                expected=None,
-                actual=known and known.head,
-                hash_at=lambda version: known.at_version(version).hash if known else None,
-            )
+            done = _settle(self._streams.get(child), [recorded], None)
             if done:
                 return done
             owner = next(o for o, inherited in source.lineage() if at > inherited)
@@ -229,3 +218,14 @@ class MemoryLog:
             if not self._references[blob.digest]:
                 del self._references[blob.digest]
                 self._blobs.pop(blob.digest, None)
+
+
+def _settle(
+    known: _Stream | None, recorded: Sequence[Recorded], expected: Head | None
+) -> Head | None:
+    return core.settle(
+        recorded,
+        expected=expected,
+        actual=known and known.head,
+        hash_at=lambda version: known.at_version(version).hash if known else None,
+    )

@@ -21,7 +21,7 @@ from agent.eventstore.errors import (
     StoreFull,
     StoreUnusable,
 )
-from agent.eventstore.processes import awaited_by_forks
+from agent.eventstore.processes import awaited_by_forks, leave_to_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -192,9 +192,9 @@ class Shared:
         self._ended = ""
 
     @contextmanager
-    def exclusive(self) -> Generator[sqlite3.Connection]:
-        """The connection, for this thread alone."""
-        with self.alone(), self.connected() as connection:
+    def exclusive(self, *, place: tuple[str, int] | None = None) -> Generator[sqlite3.Connection]:
+        """The connection, for this thread alone; errors are :func:`translated`."""
+        with self.alone(), self.connected() as connection, translated(self.path, place=place):
             yield connection
 
     @contextmanager
@@ -249,21 +249,15 @@ class Shared:
         self.file.forget()
 
     def forget(self) -> None:
-        """In a forked child: leave the parent's connection alone and start anew.
-
-        The object is kept alive on purpose: closing it here would meddle with the parent's file.
-        """
+        """In a forked child: leave the parent's connection alone and start anew."""
         if self._connection is not None:
-            _inherited.append(self._connection)
+            leave_to_parent(self._connection)
         if self._closing is not None:
             self._closing.detach()
         self._connection = self._closing = None
         self.file.forget()
         self._lock = awaited_by_forks(threading.RLock())
         self._busy = False
-
-
-_inherited: list[sqlite3.Connection] = []
 
 
 _PATIENCE = 1.0

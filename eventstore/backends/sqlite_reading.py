@@ -1,0 +1,178 @@
+"""What is read of the tables: streams and their lineage, pages of events, attachments."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agent.eventstore import core
+from agent.eventstore.backends.sqlite_connection import primary_code
+from agent.eventstore.errors import CorruptLog
+from agent.eventstore.log import StreamInfo
+from agent.eventstore.record import Head, Recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+PAGE = 512
+"""How many events are read at once: a long read would keep the WAL from being checkpointed."""
+
+_COLUMNS = "version, position, hash, type, schema, recorded_at, codec, salt, payload, digest"
+
+_LISTED = (
+    "SELECT s.name, last.version, last.hash, first.recorded_at, last.recorded_at "
+    "FROM streams s "
+    "LEFT JOIN events first ON first.stream = s.id "
+    "AND first.version = coalesce(s.forked_at, 0) + 1 "
+    "LEFT JOIN events last ON last.stream = s.id "
+    "AND last.version = (SELECT max(version) FROM events WHERE stream = s.id) "
+    "WHERE s.deleted = 0 "
+)
+
+
+class Known(NamedTuple):
+    """A stream as the tables have it."""
+
+    id: int
+    head: Head
+
+
+class Owner(NamedTuple):
+    """A stream that holds a range of another's events."""
+
+    id: int
+    name: str
+
+
+def find(db: sqlite3.Connection, stream: str) -> Known | None:
+    """A stream by its name. Raises :class:`CorruptLog` for one without events."""
+    row = db.execute(
+        "SELECT id, version, hash FROM streams LEFT JOIN events ON stream = id "
+        "WHERE name = ? AND deleted = 0 ORDER BY version DESC LIMIT 1",
+        (stream,),
+    ).fetchone()
+    if row and row[1] is None:
+        raise CorruptLog("it has lost its events", stream=stream, version=1)
+    return Known(row[0], Head(row[1], row[2])) if row else None
+
+
+def lineage(db: sqlite3.Connection, stream: str) -> list[tuple[Owner, int]]:
+    """The stream and its ancestors, each with the version up to which it inherits."""
+    rows = db.execute(
+        "WITH RECURSIVE line (id, name, parent, inherited) AS ("
+        " SELECT id, name, parent, coalesce(forked_at, 0) FROM streams"
+        " WHERE name = ? AND deleted = 0"
+        " UNION"
+        " SELECT s.id, s.name, s.parent, coalesce(s.forked_at, 0) FROM streams s JOIN line"
+        " ON s.id = line.parent"
+        ") SELECT id, name, inherited FROM line",
+        (stream,),
+    )
+    found = [(Owner(id_, _text(name)), inherited) for id_, name, inherited in rows]
+    # UNION stops where a circle closes. A foreign key alone would not notice one.
+    if found and found[-1][1]:
+        raise CorruptLog("its parents lead to no root", stream=stream, version=1)
+    return found
+
+
+def owner_at(db: sqlite3.Connection, stream: str, version: int) -> tuple[int, bytes]:
+    """Which stream of the lineage holds this version, and the event's hash."""
+    ((owner, _, _),) = core.segments(lineage(db, stream), version - 1, version)
+    row = db.execute(
+        "SELECT hash FROM events WHERE stream = ? AND version = ?", (owner.id, version)
+    ).fetchone()
+    if row is None:
+        raise CorruptLog("the event is missing", stream=stream, version=version)
+    return owner.id, row[0]
+
+
+def page(
+    db: sqlite3.Connection, owner: Owner, after: int, until: int, types: Collection[str] | None
+) -> list[Recorded]:
+    """The first :data:`PAGE` of an owner's events ``after < version <= until``."""
+    # The list of types is spelled out so that it matches the partial index.
+    only = "" if types is None else f"AND type IN ({', '.join(map(_quoted, types))}) "
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND version > ? AND version <= ? "
+        f"{only}ORDER BY version LIMIT ?",
+        (owner.id, after, until, PAGE),
+    )
+    return [_recorded(owner.name, row) for row in rows]
+
+
+def feed_page(db: sqlite3.Connection, after: int) -> list[Recorded]:
+    """The first :data:`PAGE` events of the log after a position."""
+    rows = db.execute(
+        f"SELECT name, {_COLUMNS} FROM events JOIN streams ON streams.id = events.stream "
+        "WHERE position > ? ORDER BY position LIMIT ?",
+        (after, PAGE),
+    )
+    return [_recorded(_text(name), row) for name, *row in rows]
+
+
+def listing(db: sqlite3.Connection) -> list[StreamInfo]:
+    """Every stream; where some are damaged, only the name of those."""
+    try:
+        rows = db.execute(_LISTED + "ORDER BY s.name").fetchall()
+    except sqlite3.DatabaseError as error:
+        _check_damage(error)
+        rows = _listed_one_by_one(db)
+    return [
+        StreamInfo(_text(name), Head(version, digest) if version else None, created or 0, end or 0)
+        for name, version, digest, created, end in rows
+    ]
+
+
+def _listed_one_by_one(db: sqlite3.Connection) -> list[Any]:
+    rows: list[Any] = []
+    for id_, name in db.execute("SELECT id, name FROM streams WHERE deleted = 0").fetchall():
+        try:
+            rows += db.execute(_LISTED + "AND s.id = ?", (id_,)).fetchall()
+        except sqlite3.DatabaseError as error:
+            _check_damage(error)
+            rows.append((name, None, None, None, None))
+    return sorted(rows)
+
+
+def _check_damage(error: sqlite3.DatabaseError) -> None:
+    if primary_code(error) != sqlite3.SQLITE_CORRUPT:
+        raise error
+
+
+def blob_size(db: sqlite3.Connection, digest: str) -> int | None:
+    """How many bytes an attachment has, None if it is not there."""
+    row = db.execute("SELECT length(data) FROM blobs WHERE digest = ?", (digest,)).fetchone()
+    return row and row[0]
+
+
+def blob(db: sqlite3.Connection, digest: str) -> bytes | None:
+    """An attachment's bytes, None if it is not there."""
+    row = db.execute("SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?", (digest,)).fetchone()
+    return row and row[0]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _text(value: bytes) -> str:
+    """Text of a row. In a damaged one it may be no text: what is replaced matches no hash."""
+    return value.decode(errors="replace")
+
+
+def _recorded(stream: str, row: Sequence[Any]) -> Recorded:
+    """A row of ``_COLUMNS`` as an event."""
+    version, position, hash_, type_, schema, recorded_at, codec, salt, payload, digest = row
+    return Recorded(
+        _text(type_),
+        schema,
+        recorded_at,
+        codec,
+        salt,
+        payload,
+        digest,
+        stream=stream,
+        version=version,
+        hash=hash_,
+        position=position,
+    )
