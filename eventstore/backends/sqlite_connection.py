@@ -32,6 +32,8 @@ APPLICATION_ID = 0x41475345
 SCHEMA_VERSION = 1
 PAGE_SIZE = 8192
 
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+
 
 def open_connection(
     path: str, *, synchronous: str, busy_timeout: float, archive: bool = False
@@ -144,10 +146,8 @@ def _translate(error: sqlite3.Error, path: str) -> StoreError:
     match primary_code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
             return StoreBusy(f"{path} is locked by another writer; try again: {error}")
-        case sqlite3.SQLITE_IOERR if error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHMSIZE:
-            return _full(error, path)
-        case sqlite3.SQLITE_FULL:
-            return _full(error, path)
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR if error.sqlite_errorcode in _NO_ROOM:
+            return StoreFull(f"no room to write {path}; free some space and try again: {error}")
         case sqlite3.SQLITE_NOTADB:
             return StoreUnusable(f"{path} is not a SQLite database; name another file")
         case sqlite3.SQLITE_CANTOPEN:
@@ -165,10 +165,6 @@ def _translate(error: sqlite3.Error, path: str) -> StoreError:
             return StoreUnusable(f"the disk failed while reading {path}; check it: {error}")
         case _:
             return StoreError(f"{path}: {error}")
-
-
-def _full(error: sqlite3.Error, path: str) -> StoreFull:
-    return StoreFull(f"no room to write {path}; free some space and try again: {error}")
 
 
 class Shared:
