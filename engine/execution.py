@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from agent.engine.effects import ToolOutcome
 from agent.engine.logs import log
-from agent.engine.results import error_content
 from agent.engine.tool_loop import tool_loop
+from agent.engine.tool_results import error_content
 from agent.engine.tools import ToolRun
 
 if TYPE_CHECKING:

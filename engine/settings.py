@@ -73,17 +73,18 @@ def settings_of(options: SettingsOptions) -> Settings:
         if value is not None:
             _check(name, value, kinds)
     stop = options.get("stop")
-    extra = options.get("extra")
     if stop is not None:
         _check("stop", stop, (str, list, tuple))
+        stop = (stop,) if isinstance(stop, str) else tuple(stop)
         for item in stop:
             _check("stop", item, str)
+    extra = options.get("extra")
     if extra is not None:
         _check("extra", extra, (dict, Mapping))
     fields = {name: options.get(name) for name in _KINDS if name != "model"}
     return Settings(
         **fields,
-        stop=(stop,) if isinstance(stop, str) else tuple(stop) if stop is not None else None,
+        stop=stop,
         extra=to_raw(dict(extra), of="extra") if extra else EMPTY_OBJECT,
     )
 

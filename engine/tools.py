@@ -20,8 +20,8 @@ import msgspec
 
 from agent.engine.errors import ConfigurationError, InvalidTool
 from agent.engine.output import first_line, sentences
-from agent.engine.results import content_of
 from agent.engine.settings import check_seconds
+from agent.engine.tool_results import content_of
 from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.lazy import cached_property
 from agent.eventstore.messages import ResultContent

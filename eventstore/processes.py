@@ -64,7 +64,8 @@ def leave_to_parent(thing: object) -> None:
 
 def _before_fork() -> None:
     end = time.monotonic() + _PATIENCE
-    for reference in tuple(_awaited):
+    # set.copy() cannot set off a collection, which would shrink the set meanwhile; tuple() can.
+    for reference in _awaited.copy():
         lock: Lock | None = reference()
         if lock is not None and lock.acquire(timeout=max(end - time.monotonic(), 0)):
             _held.append(lock)
@@ -77,7 +78,7 @@ def _let_go() -> None:
 
 def _in_child() -> None:
     _let_go()
-    for reference in tuple(_renewed):
+    for reference in _renewed.copy():
         owner: Renewable | None = reference()
         if owner is not None:
             owner.after_fork()

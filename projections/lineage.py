@@ -25,11 +25,6 @@ class Lineage(msgspec.Struct, frozen=True):
     sessions: tuple[Ancestor, ...] = ()
 
     @property
-    def inherited(self) -> int:
-        """How many events are inherited: the version of the last fork point, 0 for a root."""
-        return self.sessions[-1].since - 1 if self.sessions else 0
-
-    @property
     def parent(self) -> str | None:
         """The id of the session that this one was forked from."""
         return self.sessions[-2].session_id if len(self.sessions) > 1 else None

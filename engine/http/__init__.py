@@ -4,7 +4,7 @@ A provider describes an exchange without I/O; this package carries it out, sync 
 what can go wrong on the way into :class:`~agent.engine.errors.ProviderError`.
 """
 
-from agent.engine.http.exchange import Exchange, FailureReader, Parser
+from agent.engine.http.exchange import Exchange
 from agent.engine.http.transport import HTTPTransport
 
-__all__ = ["Exchange", "FailureReader", "HTTPTransport", "Parser"]
+__all__ = ["Exchange", "HTTPTransport"]

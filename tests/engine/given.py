@@ -25,6 +25,8 @@ from agent.projections.session import SessionState
 
 OWNER = Owner("host", 1, 1)
 STARTED = SessionStarted(session_id="s", library="0")
+TURN = ["turn.started", "model.requested", "model.responded", "turn.completed"]
+"""The types of a plain turn."""
 
 
 class Clock:

@@ -17,10 +17,10 @@ from agent.eventstore.events import Event, ModelFailed, TurnAbandoned
 from agent.eventstore.log import Durability
 from agent.eventstore.record import Head, Prepared
 from agent.stores import LogStore
+from tests.engine.gates import SOON
 from tests.engine.given import add, agent_of, fail, kinds, shown
 
 ADD = Call("add", {"a": 1, "b": 2})
-SOON = 60.0
 
 
 class Answer(BaseModel):

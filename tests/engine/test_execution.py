@@ -13,9 +13,9 @@ from agent.engine.execution import AsyncTools, ThreadedTools
 from agent.engine.scripted import Call, ScriptedModel
 from agent.engine.tools import Tool, ToolContext, ToolRun
 from agent.eventstore.events import ToolReturned
+from tests.engine.gates import SOON
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
-SOON = 60.0
 
 
 def runs(*tools: Callable[..., Any]) -> list[ToolRun]:

@@ -11,8 +11,9 @@ from agent import Agent, Response, Session, Tool, tool
 from agent.engine.errors import LimitExceeded
 from agent.engine.execution import AT_ONCE, AsyncTools, ThreadedTools
 from agent.engine.scripted import Call, ScriptedModel
+from tests.engine.gates import SOON
 from tests.engine.given import Clock, agent_of, fixed_sources, kinds
-from tests.engine.test_execution import SOON, both, run_async, run_sync, runs, told
+from tests.engine.test_execution import both, run_async, run_sync, runs, told
 
 
 class Crowd:

@@ -19,7 +19,7 @@ from agent.eventstore.messages import ToolResultPart as Result
 from agent.eventstore.record import Prepared, record
 from agent.stores import MemoryStore, SessionStore
 from tests.engine.given import agent_of, shown
-from tests.engine.test_stores import DictStore, exported
+from tests.engine.stores import DictStore, exported
 
 Data = dict[str, Any]
 

@@ -1,59 +1,43 @@
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agent import Message, Session
+from agent import Message
 from agent.engine.errors import HistoryExists, SessionBusy, StreamAbandoned, TurnOpen
 from agent.engine.scripted import Call, Reply
 from agent.eventstore.errors import ConflictError, UnknownStream
 from agent.eventstore.events import TurnAbandoned
-from agent.stores import LogStore, MemoryStore, SQLiteStore
-from tests.engine.given import agent_of, kinds, shown
-
-SOON = 60.0
-TURN = ["turn.started", "model.requested", "model.responded", "turn.completed"]
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LogStore]:
-    """A store of each kind."""
-    made = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "sessions.db")
-    with made:
-        yield made
-
-
-def opened(store: LogStore, *script: object, **options: object) -> Session:
-    """The session of the store, as another process would hold it."""
-    return agent_of(*script, store=store).session("s", **options)  # pyright: ignore[reportArgumentType]
-
+from agent.stores import LogStore, SQLiteStore
+from tests.engine.gates import SOON
+from tests.engine.given import TURN, agent_of, kinds, shown
+from tests.engine.stores import opened
 
 # Loading
 
 
-def test_a_new_session_writes_nothing_by_being_read(store: LogStore):
-    """A new session shows what it was given, and the store knows nothing of it yet."""
-    session = opened(store, system="Be brief.", messages=[Message.user("a")], metadata={"n": 1})
+def test_a_new_session_writes_nothing_by_being_read(log_store: LogStore):
+    """A new session shows what it was given, and the log_store knows nothing of it yet."""
+    session = opened(log_store, system="Be brief.", messages=[Message.user("a")], metadata={"n": 1})
 
     assert (session.version, session.system, shown(session)) == (0, "Be brief.", ["a"])
     assert (session.metadata, kinds(session)) == ({"n": 1}, ["session.started", "message.added"])
-    assert store.list_sessions() == []
+    assert log_store.list_sessions() == []
 
 
-def test_the_first_turn_writes_what_was_wanted(store: LogStore):
+def test_the_first_turn_writes_what_was_wanted(log_store: LogStore):
     """What opens a session shares the first commit with its first turn."""
-    session = opened(store, "b", messages=[Message.user("x")])
+    session = opened(log_store, "b", messages=[Message.user("x")])
     session.run("a")
 
     assert kinds(session) == ["session.started", "message.added", *TURN]
-    assert shown(opened(store)) == ["x", "a", "b"]
+    assert shown(opened(log_store)) == ["x", "a", "b"]
 
 
-def test_reopening_appends_nothing(store: LogStore):
+def test_reopening_appends_nothing(log_store: LogStore):
     """A session that is opened again with the same configuration goes on as it was."""
-    opened(store, "b", system="Be brief.", metadata={"n": 1}).run("a")
-    again = opened(store, "d", system="Be brief.", metadata={"n": 1})
+    opened(log_store, "b", system="Be brief.", metadata={"n": 1}).run("a")
+    again = opened(log_store, "d", system="Be brief.", metadata={"n": 1})
     before = kinds(again)
     again.run("c")
 
@@ -61,10 +45,10 @@ def test_reopening_appends_nothing(store: LogStore):
     assert shown(again) == ["a", "b", "c", "d"]
 
 
-def test_reopening_with_another_configuration(store: LogStore):
+def test_reopening_with_another_configuration(log_store: LogStore):
     """A different system prompt and other metadata are recorded with the next turn."""
-    opened(store, "b", system="Be brief.").run("a")
-    again = opened(store, "d", system="Be kind.", metadata={"n": 2})
+    opened(log_store, "b", system="Be brief.").run("a")
+    again = opened(log_store, "d", system="Be kind.", metadata={"n": 2})
     assert (again.system, again.metadata, again.version) == ("Be kind.", {"n": 2}, 5)
     again.run("c")
 
@@ -72,17 +56,17 @@ def test_reopening_with_another_configuration(store: LogStore):
 
 
 @pytest.mark.parametrize(("given", "kept"), [(None, "Be brief."), ("", None)])
-def test_reopening_and_the_system_prompt(store: LogStore, given: str | None, kept: str | None):
+def test_reopening_and_the_system_prompt(log_store: LogStore, given: str | None, kept: str | None):
     """Without a system prompt the old one stays; an empty one removes it."""
-    opened(store, "b", system="Be brief.").run("a")
+    opened(log_store, "b", system="Be brief.").run("a")
 
-    assert opened(store, system=given).system == kept
+    assert opened(log_store, system=given).system == kept
 
 
-def test_messages_for_a_session_with_history(store: LogStore):
+def test_messages_for_a_session_with_history(log_store: LogStore):
     """History cannot be given to a session that has one."""
-    opened(store, "b").run("a")
-    session = opened(store, "x", messages=[Message.user("z")])
+    opened(log_store, "b").run("a")
+    session = opened(log_store, "x", messages=[Message.user("z")])
 
     with pytest.raises(HistoryExists):
         _ = session.messages
@@ -93,9 +77,9 @@ def test_messages_for_a_session_with_history(store: LogStore):
 # Others write too
 
 
-def test_a_turn_follows_what_others_wrote(store: LogStore):
+def test_a_turn_follows_what_others_wrote(log_store: LogStore):
     """The start of a turn catches up with a stream that another handle moved on."""
-    one, other = opened(store, "b"), opened(store, "d")
+    one, other = opened(log_store, "b"), opened(log_store, "d")
     assert other.version == 0
     one.run("a")
     other.run("c")
@@ -104,23 +88,23 @@ def test_a_turn_follows_what_others_wrote(store: LogStore):
     assert kinds(other) == ["session.started", *TURN, *TURN]
 
 
-def test_two_handles_take_turns(store: LogStore):
+def test_two_handles_take_turns(log_store: LogStore):
     """Two handles that run turns in any order keep one history, and send it."""
-    one, other = opened(store, *"bfh"), opened(store, *"dj")
+    one, other = opened(log_store, *"bfh"), opened(log_store, *"dj")
     for session, prompt in ((one, "a"), (other, "c"), (one, "e"), (one, "g"), (other, "i")):
         session.run(prompt)
 
     assert shown(other) == list("abcdefghij")
     assert shown(one) == list("abcdefgh")
     one.refresh()
-    assert shown(one) == shown(opened(store)) == list("abcdefghij")
+    assert shown(one) == shown(opened(log_store)) == list("abcdefghij")
     request = other._handle.provider.requests[-1]  # pyright: ignore[reportAttributeAccessIssue]
     assert [m.text for m in request.messages] == list("abcdefghi")
 
 
-def test_stale_handles_do_not_change_the_history(store: LogStore):
+def test_stale_handles_do_not_change_the_history(log_store: LogStore):
     """Clearing and adding on a stale handle is a conflict, until it is refreshed."""
-    one, other = opened(store, "b", "d"), opened(store)
+    one, other = opened(log_store, "b", "d"), opened(log_store)
     one.run("a")
     other.refresh()
     one.run("c")
@@ -134,24 +118,24 @@ def test_stale_handles_do_not_change_the_history(store: LogStore):
     other.refresh()
     other.clear()
 
-    assert shown(opened(store)) == []
+    assert shown(opened(log_store)) == []
 
 
-def test_changes_are_durable_at_once(store: LogStore):
+def test_changes_are_durable_at_once(log_store: LogStore):
     """Adding and clearing are in the log when they return."""
-    session = opened(store)
+    session = opened(log_store)
     session.add_message(Message.user("a"))
-    assert shown(opened(store)) == ["a"]
+    assert shown(opened(log_store)) == ["a"]
     session.clear()
 
-    assert kinds(opened(store)) == ["session.started", "message.added", "history.cleared"]
+    assert kinds(opened(log_store)) == ["session.started", "message.added", "history.cleared"]
 
 
-def test_deleted_under_a_handle(store: LogStore):
+def test_deleted_under_a_handle(log_store: LogStore):
     """A session that was deleted says so, and is not brought back by a handle."""
-    session = opened(store, "b", "d")
+    session = opened(log_store, "b", "d")
     session.run("a")
-    store.delete("s")
+    log_store.delete("s")
 
     with pytest.raises(UnknownStream, match="was deleted"):
         session.run("c")
@@ -159,14 +143,14 @@ def test_deleted_under_a_handle(store: LogStore):
         session.refresh()
     with pytest.raises(ConflictError):
         session.clear()
-    assert store.list_sessions() == []
+    assert log_store.list_sessions() == []
 
 
-def test_export_of_a_deleted_session(store: LogStore):
+def test_export_of_a_deleted_session(log_store: LogStore):
     """What is no longer there cannot be exported, and changing it says what to do."""
-    session = opened(store, "b", "d")
+    session = opened(log_store, "b", "d")
     session.run("a")
-    store.delete("s")
+    log_store.delete("s")
 
     with pytest.raises(UnknownStream, match="was deleted; open it anew") as unknown:
         session.to_dict()
@@ -176,31 +160,31 @@ def test_export_of_a_deleted_session(store: LogStore):
             change()
         assert raised.value.actual is None
         assert "efresh" not in str(raised.value)
-    anew = opened(store, "y")
+    anew = opened(log_store, "y")
     anew.run("x")
     assert shown(anew) == ["x", "y"]
 
 
-def test_deleted_and_made_anew(store: LogStore):
+def test_deleted_and_made_anew(log_store: LogStore):
     """A handle on a deleted session never writes into a new one of the same name."""
-    session = opened(store, "b", "d")
+    session = opened(log_store, "b", "d")
     session.run("a")
-    store.delete("s")
-    anew = opened(store, "y", "z")
+    log_store.delete("s")
+    anew = opened(log_store, "y", "z")
     anew.run("x")
     anew.run("x")
 
     for act in (lambda: session.run("c"), session.refresh, session.clear):
         with pytest.raises(ConflictError):
             act()
-    assert shown(opened(store)) == ["x", "y", "x", "z"]
+    assert shown(opened(log_store)) == ["x", "y", "x", "z"]
 
 
-def test_deleted_before_it_was_used(store: LogStore):
+def test_deleted_before_it_was_used(log_store: LogStore):
     """A handle that has loaded nothing yet simply begins."""
-    session = opened(store, "b")
-    opened(store, "y").run("x")
-    store.delete("s")
+    session = opened(log_store, "b")
+    opened(log_store, "y").run("x")
+    log_store.delete("s")
     session.run("a")
 
     assert shown(session) == ["a", "b"]

@@ -1,34 +1,15 @@
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from agent import Session
 from agent.engine.errors import TurnOpen
 from agent.eventstore.errors import ConflictError, UnknownStream
-from agent.stores import LogStore, MemoryStore, SQLiteStore
-from tests.engine.given import agent_of, kinds, shown
-
-SOON = 60.0
-TURN = ["turn.started", "model.requested", "model.responded", "turn.completed"]
+from agent.stores import LogStore
+from tests.engine.given import kinds, shown
+from tests.engine.stores import opened
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LogStore]:
-    """A store of each kind."""
-    made = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "sessions.db")
-    with made:
-        yield made
-
-
-def opened(store: LogStore, *script: object, **options: object) -> Session:
-    """The session of the store, as another process would hold it."""
-    return agent_of(*script, store=store).session("s", **options)  # pyright: ignore[reportArgumentType]
-
-
-def test_fork_shares_the_past(store: LogStore):
+def test_fork_shares_the_past(log_store: LogStore):
     """A fork shows what its parent showed, and both go on alone."""
-    session = opened(store, "b", "d", "f")
+    session = opened(log_store, "b", "d", "f")
     session.run("a")
     child = session.fork("child")
     session.run("c")
@@ -39,9 +20,9 @@ def test_fork_shares_the_past(store: LogStore):
     assert kinds(child)[5] == "session.forked"
 
 
-def test_fork_at_a_version(store: LogStore):
+def test_fork_at_a_version(log_store: LogStore):
     """A fork may begin at any version of its parent, also inside a turn."""
-    session = opened(store, "b", "d", "f", "h")
+    session = opened(log_store, "b", "d", "f", "h")
     session.run("a")
     session.run("c")
     early, inside = session.fork("early", at=5), session.fork("inside", at=7)
@@ -56,9 +37,9 @@ def test_fork_at_a_version(store: LogStore):
     assert kinds(inside)[7:9] == ["session.forked", "turn.abandoned"]
 
 
-def test_fork_in_the_middle_of_a_stream(store: LogStore):
+def test_fork_in_the_middle_of_a_stream(log_store: LogStore):
     """A fork during a turn begins at the last settled version."""
-    session = opened(store, "b", "one two")
+    session = opened(log_store, "b", "one two")
     session.run("a")
     stream = session.stream("c")
     next(stream)
@@ -69,9 +50,9 @@ def test_fork_in_the_middle_of_a_stream(store: LogStore):
     assert shown(session) == ["a", "b", "c", "one two"]
 
 
-def test_fork_of_an_unused_session(store: LogStore):
+def test_fork_of_an_unused_session(log_store: LogStore):
     """Forking a session that was never used writes its beginning first."""
-    session = opened(store, system="Be brief.")
+    session = opened(log_store, system="Be brief.")
     child = session.fork("child")
 
     assert (kinds(session), kinds(child)) == (
@@ -81,9 +62,9 @@ def test_fork_of_an_unused_session(store: LogStore):
     assert child.system == "Be brief."
 
 
-def test_fork_under_a_taken_name(store: LogStore):
+def test_fork_under_a_taken_name(log_store: LogStore):
     """A fork never takes the name of another session."""
-    session = opened(store, "b")
+    session = opened(log_store, "b")
     session.run("a")
     session.fork("child")
 
@@ -92,9 +73,9 @@ def test_fork_under_a_taken_name(store: LogStore):
 
 
 @pytest.mark.parametrize("version", [0, -1, 6])
-def test_versions_that_do_not_exist(store: LogStore, version: int):
+def test_versions_that_do_not_exist(log_store: LogStore, version: int):
     """There is nothing to see or to fork outside of a session's versions."""
-    session = opened(store, "b")
+    session = opened(log_store, "b")
     session.run("a")
 
     with pytest.raises(UnknownStream, match="has versions 1 to 5"):
@@ -103,9 +84,9 @@ def test_versions_that_do_not_exist(store: LogStore, version: int):
         session.fork("child", at=version)
 
 
-def test_earlier_versions(store: LogStore):
+def test_earlier_versions(log_store: LogStore):
     """A view shows what the session showed at that version, for ever."""
-    session = opened(store, "b", "d", system="Be brief.")
+    session = opened(log_store, "b", "d", system="Be brief.")
     session.run("a")
     view = session.at(5)
     session.run("c")
@@ -117,9 +98,9 @@ def test_earlier_versions(store: LogStore):
     assert session.at(10).messages == session.messages == []
 
 
-def test_what_is_handed_out_is_a_copy(store: LogStore):
+def test_what_is_handed_out_is_a_copy(log_store: LogStore):
     """Changing a list or dictionary that a session gave changes nothing in it."""
-    session = opened(store, "b", metadata={"deep": [1]})
+    session = opened(log_store, "b", metadata={"deep": [1]})
     session.run("a")
     session.messages.clear()
     session.metadata["deep"] = "changed"

@@ -15,11 +15,9 @@ from agent.engine.errors import ConfigurationError, ServerFailed
 from agent.engine.scripted import ScriptedModel
 from agent.errors import AgentError
 from agent.stores import MemoryStore, SQLiteStore
-from tests.engine.given import agent_of, kinds, shown
+from tests.engine.given import TURN, agent_of, kinds, shown
 from tests.engine.programs import printed
 from tests.fakes import ChatServer, Stream, Text
-
-TURN = ["turn.started", "model.requested", "model.responded", "turn.completed"]
 
 # What a child may do with what it inherits
 

@@ -1,7 +1,6 @@
 """What can be a session id, and that every id stands for one session only."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from agent import Session
 from agent.engine.errors import InvalidSessionId
 from agent.stores import LogStore, MemoryStore, SessionStore, SQLiteStore
 from tests.engine.given import agent_of, shown
-from tests.engine.test_stores import DictStore, exported
+from tests.engine.stores import exported
 
 NFC, NFD = "\u00e9", "e\u0301"
 ALIKE = [
@@ -54,17 +53,6 @@ REFUSED = [
     (b"x", "is of type bytes"),
     (["x"], "is of type list"),
 ]
-
-
-@pytest.fixture(params=["memory", "sqlite", "custom"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SessionStore]:
-    """A store of each kind."""
-    if request.param == "custom":
-        yield DictStore()
-        return
-    kind = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "sessions.db")
-    with kind as made:
-        yield made
 
 
 @pytest.mark.parametrize("key", [*ODD, NFC, NFD])

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,68 +7,11 @@ import pytest
 
 from agent import Message, Session
 from agent.engine.errors import ServerFailed
-from agent.engine.scripted import Scripted
 from agent.eventstore.errors import ConflictError, CorruptLog, InvalidExport
 from agent.eventstore.record import Prepared
-from agent.stores import LogStore, MemoryStore, SessionInfo, SessionStore, SQLiteStore
+from agent.stores import LogStore, SessionInfo, SessionStore, SQLiteStore
 from tests.engine.given import agent_of, fixed_sources, kinds, shown
-
-
-class DictStore(SessionStore):
-    """A store of one's own: the four methods and nothing else, over JSON text."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
-        self.saves: list[int] = []
-
-    def save(self, session_id: str, data: dict[str, Any]) -> None:
-        """Keep a session."""
-        self.saves.append(data["version"])
-        self.kept[session_id] = json.dumps(data)
-
-    def load(self, session_id: str) -> dict[str, Any] | None:
-        """Load a session."""
-        return json.loads(self.kept[session_id]) if session_id in self.kept else None
-
-    def delete(self, session_id: str) -> bool:
-        """Forget a session."""
-        return self.kept.pop(session_id, None) is not None
-
-    def list_sessions(self) -> list[str]:
-        """List the keys."""
-        return sorted(self.kept)
-
-
-@pytest.fixture(params=["memory", "sqlite", "custom"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SessionStore]:
-    """A store of each kind."""
-    if request.param == "custom":
-        yield DictStore()
-        return
-    kind = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "sessions.db")
-    with kind as made:
-        yield made
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def log_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LogStore]:
-    """A store over each event log."""
-    kind = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "sessions.db")
-    with kind as made:
-        yield made
-
-
-def opened(store: SessionStore, *script: Scripted, key: str = "s", **options: Any) -> Session:
-    """A session of the store."""
-    return agent_of(*script, store=store).session(key, **options)
-
-
-def exported(*script: Scripted, key: str = "x") -> dict[str, Any]:
-    """A session from elsewhere, with a turn for each answer."""
-    session = agent_of(*script).session(key)
-    for _ in script:
-        session.run("a")
-    return session.to_dict()
+from tests.engine.stores import DictStore, exported, opened
 
 
 def exported_twice() -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,10 +11,9 @@ from agent import Message, Session
 from agent.engine.errors import NotSaved, ServerFailed
 from agent.engine.scripted import Scripted
 from agent.eventstore.errors import AgentError, ConflictError
-from tests.engine.given import agent_of, kinds, shown
-from tests.engine.test_stores import DictStore
+from tests.engine.given import TURN, agent_of, kinds, shown
+from tests.engine.stores import DictStore
 
-TURN = ["turn.started", "model.requested", "model.responded", "turn.completed"]
 USER: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
 
 

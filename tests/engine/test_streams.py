@@ -17,9 +17,8 @@ from agent.engine.scripted import Call, ScriptedModel
 from agent.eventstore.events import TurnAbandoned
 from agent.stores import SQLiteStore
 from tests.engine.gates import SOON, Gate
-from tests.engine.given import agent_of, kinds, shown
+from tests.engine.given import TURN, agent_of, kinds, shown
 
-TURN = ["turn.started", "model.requested", "model.responded", "turn.completed"]
 DROPPED = ["turn.started", "model.requested", "model.failed", "turn.abandoned"]
 
 

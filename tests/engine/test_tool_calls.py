@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent import FilePart, ImagePart, TextPart
-from agent.engine.results import content_of, error_content
+from agent.engine.tool_results import content_of, error_content
 from agent.engine.tools import InvalidArguments
 from agent.eventstore.errors import InvalidEvent
 from tests.engine.tool_samples import Place, Unit, invoke

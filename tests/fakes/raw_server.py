@@ -5,7 +5,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Self, TypeAlias
 
 from tests.fakes.chat_server import RESET
@@ -136,12 +135,7 @@ class RawServer:
         self._accepting.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._closing.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._accepting.join()

@@ -5,18 +5,21 @@ from collections.abc import Sequence
 from agent.eventstore.events import (
     Event,
     MessageAdded,
+    ModelFailed,
     ModelRequested,
     ModelResponded,
+    OutputRejected,
     SessionForked,
     SessionStarted,
     ToolCalled,
     ToolReturned,
     TurnCompleted,
+    TurnFailed,
     TurnStarted,
 )
 from agent.eventstore.messages import Message, Part, TextPart, ToolCallPart, ToolResultPart
 from agent.eventstore.record import Recorded, prepare, record
-from agent.eventstore.values import Owner, Settings, Usage
+from agent.eventstore.values import Failure, Owner, Settings, Usage
 from agent.projections import conversation
 from agent.projections.conversation import Conversation
 from agent.projections.fold import replay
@@ -24,6 +27,9 @@ from agent.projections.fold import replay
 OWNER = Owner("host", 1, 1)
 STARTED = SessionStarted(session_id="s", system="Be brief.", library="0")
 COMPLETED = TurnCompleted()
+FAILED = TurnFailed(error=Failure("E", "no"))
+NO_ANSWER = ModelFailed(error=Failure("E", "no"), elapsed=0.0)
+REJECTED = OutputRejected(errors=("no",), feedback=Message.user("Again."))
 
 
 def recorded(*events: Event, after: Sequence[Recorded] = ()) -> list[Recorded]:

@@ -50,14 +50,13 @@ from agent.eventstore.rawjson import EMPTY_OBJECT, to_raw
 from agent.eventstore.record import Recorded, prepare, record
 from agent.eventstore.values import (
     Failure,
-    Owner,
     Settings,
     ToolDefinition,
     Usage,
     tools_digest,
 )
+from tests.projections.given import OWNER
 
-OWNER = Owner("host", 1, 1)
 DIGEST = "0" * 64
 PICTURES = (b"first picture", b"second picture")
 

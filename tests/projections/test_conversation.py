@@ -12,7 +12,6 @@ from agent.eventstore.events import (
     HistoryRewound,
     MetadataChanged,
     ModelFailed,
-    OutputRejected,
     PayloadErased,
     SessionDeleted,
     SessionForked,
@@ -20,7 +19,6 @@ from agent.eventstore.events import (
     ToolResolved,
     ToolsDeclared,
     TurnAbandoned,
-    TurnFailed,
     TurnResumed,
 )
 from agent.eventstore.messages import Message, TextPart, ToolCallPart, ToolResultPart
@@ -30,6 +28,9 @@ from agent.projections.conversation import Conversation, Tools
 from agent.projections.turn import Call, Turn
 from tests.projections.given import (
     COMPLETED,
+    FAILED,
+    NO_ANSWER,
+    REJECTED,
     added,
     asked,
     begun,
@@ -45,10 +46,7 @@ from tests.projections.given import (
 )
 
 TOOLS = (ToolDefinition("t", "A tool.", EMPTY_OBJECT),)
-FAILED = TurnFailed(error=Failure("E", "no"))
 ABANDONED = TurnAbandoned(reason="gone")
-NO_ANSWER = ModelFailed(error=Failure("E", "no"), elapsed=0.0)
-REJECTED = OutputRejected(errors=("no",), feedback=Message.user("Again."))
 FORKED = SessionForked(session_id="c", parent="s", at=1, parent_hash="")
 
 

@@ -8,21 +8,20 @@ from agent.eventstore.events import (
     HistoryCompacted,
     HistoryRewound,
     MetadataChanged,
-    ModelFailed,
-    OutputRejected,
     ToolResolved,
     TurnAbandoned,
-    TurnFailed,
     TurnResumed,
 )
 from agent.eventstore.messages import Message
-from agent.eventstore.values import Failure
 from agent.projections import conversation
 from agent.projections.conversation import Conversation
 from agent.projections.fold import replay
 from tests.projections.given import (
     COMPLETED,
+    FAILED,
+    NO_ANSWER,
     OWNER,
+    REJECTED,
     STARTED,
     added,
     asked,
@@ -36,9 +35,6 @@ from tests.projections.given import (
     turn,
 )
 
-FAILED = TurnFailed(error=Failure("E", "no"))
-NO_ANSWER = ModelFailed(error=Failure("E", "no"), elapsed=0.0)
-REJECTED = OutputRejected(errors=("no",), feedback=Message.user("Again."))
 SUMMARY = Message.user("sum")
 
 

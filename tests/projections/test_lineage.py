@@ -17,23 +17,23 @@ def traced(*events: Event) -> Lineage:
 
 def test_nothing_comes_from_nowhere():
     """Before its first event a session has no lineage."""
-    assert (Lineage().sessions, Lineage().inherited, Lineage().parent) == ((), 0, None)
+    assert (Lineage().sessions, Lineage().parent) == ((), None)
 
 
 def test_root_has_no_parent():
-    """A root session is its own and only ancestor, and inherits nothing."""
+    """A root session is its own and only ancestor."""
     root = traced(STARTED, added("a"))
 
     assert root.sessions == (Ancestor("s", 1),)
-    assert (root.inherited, root.parent) == (0, None)
+    assert root.parent is None
 
 
 def test_fork_has_a_parent():
-    """A fork knows its parent, and how many events it inherits."""
+    """A fork knows its parent, and its own first version."""
     child = traced(STARTED, added("a"), forked("c"), added("b"))
 
     assert child.sessions == (Ancestor("s", 1), Ancestor("c", 3))
-    assert (child.inherited, child.parent) == (2, "s")
+    assert child.parent == "s"
 
 
 def test_fork_of_a_fork():
@@ -41,4 +41,4 @@ def test_fork_of_a_fork():
     grandchild = traced(STARTED, added("a"), forked("c"), forked("d"))
 
     assert grandchild.sessions == (Ancestor("s", 1), Ancestor("c", 3), Ancestor("d", 4))
-    assert (grandchild.inherited, grandchild.parent) == (3, "c")
+    assert grandchild.parent == "c"

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 SLOTS = 2
@@ -50,12 +49,7 @@ class LlamaServer:
         self.address = (host, int(port))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         crashed = self._process.poll()
         self._stop()
         if crashed is not None and not self._killed:

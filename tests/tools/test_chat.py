@@ -7,16 +7,14 @@ import pytest
 from tests.fakes import ChatServer, Error, Refusal, Stream, Text
 from tests.tools.given import COMMAND, PATIENCE, chat, event_types, history, run
 
+# Every chat speaks to the fake server and keeps its sessions in the test's own folder.
+pytestmark = pytest.mark.usefixtures("db", "openai_env")
+
 FINAL = {"x-should-retry": "false"}
 NO_MODEL = {
     "error": {"message": "The model `gpt-9` does not exist", "code": "model_not_found"},
 }
 OVERHEATED = {"error": {"message": "overheated", "type": "server_error"}}
-
-
-@pytest.fixture(autouse=True)
-def _kept(db: Path, openai_env: ChatServer) -> None:
-    """Let every chat speak to the fake server and keep its sessions in the test's own folder."""
 
 
 def test_each_line_is_a_prompt_and_answers_go_to_stdout(openai_env: ChatServer):

@@ -23,6 +23,9 @@ from tests.tools.given import (
     history,
 )
 
+# Every chat speaks to the fake server and keeps its sessions in the test's own folder.
+pytestmark = pytest.mark.usefixtures("db", "openai_env")
+
 ENDLESS = Stream(Text("It begins. " + "And goes on. " * 2000), delay=0.02)
 STOPPED = "stopped; an unfinished answer is not kept in the history"
 
@@ -38,11 +41,6 @@ def _streamed(*deltas: dict[str, str]) -> bytes:
         json.dumps({"object": "chat.completion.chunk", "choices": [choice]}) for choice in choices
     ]
     return "".join(f"data: {chunk}\n\n" for chunk in [*chunks, "[DONE]"]).encode()
-
-
-@pytest.fixture(autouse=True)
-def _kept(db: Path, openai_env: ChatServer) -> None:
-    """Let every chat speak to the fake server and keep its sessions in the test's own folder."""
 
 
 def test_an_answer_appears_while_it_is_written(openai_env: ChatServer, open_terminal: Open):
