@@ -121,6 +121,11 @@ def translated(
     """
     try:
         yield
+    except (OverflowError, sqlite3.DataError) as error:  # a limit of Python's, or SQLite's
+        raise StoreError(
+            f"{path} holds no event and no attachment of more than 1 GB; "
+            f"keep it elsewhere, and give the session a link to it: {error}"
+        ) from error
     except UnicodeDecodeError as error:  # a name, or SQLite's own words about a damaged one
         raise StoreUnusable(f"{path} is damaged; restore a backup of it: {error}") from error
     except sqlite3.Error as error:
