@@ -11,7 +11,13 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from agent.eventstore.backends.sqlite_file import LogFile, archive_uri, is_archive, obstacle
+from agent.eventstore.backends.sqlite_file import (
+    MEMORY,
+    LogFile,
+    archive_uri,
+    is_archive,
+    obstacle,
+)
 from agent.eventstore.errors import (
     AgentError,
     AppendUnknown,
@@ -227,10 +233,15 @@ class Shared:
     def _open(self, *, archive: bool) -> sqlite3.Connection:
         if self._ended:
             raise StoreUnusable(f"{self.path} {self._ended}; open it again")
+        if self._closing is not None and not self._closing.alive:
+            # The interpreter is ending, and has closed it before a handler that wants it.
+            self._drop()
+            self.file.forget()
         if self._connection is None:
             self.file.check()
             self._connection = self._connect(archive=archive)
             self._closing = weakref.finalize(self, self._connection.close)
+            self._closing.atexit = self.path != MEMORY  # where closing saves nothing, and loses all
             if not archive:
                 self.file.opened()
         return self._connection
@@ -239,6 +250,7 @@ class Shared:
         self._connection = None
         if self._closing is not None:
             self._closing()
+            self._closing = None
 
     def close(self) -> None:
         """Close it for good."""
