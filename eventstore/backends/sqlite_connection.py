@@ -223,7 +223,10 @@ class Shared:
         # holds the lock: a plain lock would wait for itself for ever.
         with self._lock:
             if self._busy:
-                raise StoreBusy(f"{self.path} was called from inside one of its own operations")
+                raise StoreBusy(
+                    f"{self.path} was called from inside one of its own operations, as by a signal "
+                    "handler; call it again when that is over"
+                )
             self._busy = True
             try:
                 yield
