@@ -117,7 +117,11 @@ def _in_thread(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
 
 def _on_loop(timer: _Timer, report: Callable[[ToolOutcome], object]) -> None:
     """Run an async tool on the loop that sync turns share, with the caller's context."""
-    shared = tool_loop()
+    try:
+        shared = tool_loop()
+    except RuntimeError as error:  # the system has no more threads
+        report(timer.failed(error))
+        return
 
     async def work() -> None:
         try:

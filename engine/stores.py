@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import msgspec
 
 from agent.engine.bound import Bound
-from agent.engine.errors import LONGEST_KEY, InvalidSessionId
+from agent.engine.errors import LONGEST_KEY, ConfigurationError, InvalidSessionId
+from agent.engine.settings import check_seconds
 from agent.engine.sources import Sources
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.backends.sqlite import SQLiteLog
@@ -164,7 +165,7 @@ class SQLiteStore(LogStore):
     """Sessions in one SQLite file, made when first used.
 
     With ``durability="fsync"`` what was acknowledged survives power loss; ``"os"`` gives that up
-    for speed. ``busy_timeout`` is in seconds.
+    for speed. ``busy_timeout`` is in seconds. Raises :class:`ConfigurationError` for others.
     """
 
     def __init__(
@@ -174,6 +175,10 @@ class SQLiteStore(LogStore):
         durability: Literal["fsync", "os"] = "fsync",
         busy_timeout: float = 30.0,
     ) -> None:
+        if durability not in ("fsync", "os"):
+            raise ConfigurationError(f'durability= is "fsync" or "os", not {durability!r}')
+        if busy_timeout != 0:  # which waits for nobody
+            check_seconds("busy_timeout", busy_timeout)
         super().__init__(SQLiteLog(path, durability=durability, busy_timeout=busy_timeout))
 
 

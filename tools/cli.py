@@ -6,8 +6,12 @@ of the module ``agent.tools.name``. Exit status: 0 for success, 1 for a failure,
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,6 +47,22 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's signature
+        """Run to the end, also where a standard stream is closed, or takes no more."""
+        with Path(os.devnull).open("r+", encoding="utf-8") as nothing:
+            sys.stdin = sys.stdin or nothing
+            sys.stdout = sys.stdout or nothing
+            sys.stderr = sys.stderr or nothing
+            try:
+                return super().main(*args, **extra)
+            except OSError as error:
+                with suppress(OSError):
+                    click.echo(f"Error: {one_line(_reason(error))}", err=True)
+                # Python writes once more, as it ends, what is still in the buffers.
+                for stream in (sys.stdout, sys.stderr):
+                    os.dup2(nothing.fileno(), stream.fileno())
+                sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> None:
         """Run a command; what the library raises on purpose ends it with one line, no traceback."""
         try:
@@ -51,6 +71,10 @@ class Commands(click.Group):
             raise click.UsageError(one_line(str(error))) from error
         except AgentError as error:
             raise click.ClickException(one_line(str(error))) from error
+
+
+def _reason(error: OSError) -> str:
+    return f"{error.filename or 'input or output failed'}: {error.strerror or error}"
 
 
 def _show_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's call

@@ -175,7 +175,10 @@ class MemoryLog:
         # holds the lock: a plain lock would wait for itself for ever.
         with self._lock:
             if self._busy:
-                raise StoreBusy("the log was called from inside one of its own operations")
+                raise StoreBusy(
+                    "the log was called from inside one of its own operations, as by a signal "
+                    "handler; call it again when that is over"
+                )
             self._busy = True
             try:
                 yield

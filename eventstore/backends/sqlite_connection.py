@@ -11,7 +11,13 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from agent.eventstore.backends.sqlite_file import LogFile, archive_uri, is_archive, obstacle
+from agent.eventstore.backends.sqlite_file import (
+    MEMORY,
+    LogFile,
+    archive_uri,
+    is_archive,
+    obstacle,
+)
 from agent.eventstore.errors import (
     AgentError,
     AppendUnknown,
@@ -31,6 +37,9 @@ T = TypeVar("T")
 APPLICATION_ID = 0x41475345
 SCHEMA_VERSION = 1
 PAGE_SIZE = 8192
+
+_RAISED = (sqlite3.Error, UnicodeDecodeError, OverflowError)
+"""What SQLite raises, and Python in its place: text that is none, more bytes than it counts."""
 
 
 def open_connection(
@@ -119,7 +128,7 @@ def translated(path: str, *, place: tuple[str, int] | None = None) -> Generator[
     """
     try:
         yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except _RAISED as error:
         if place and primary_code(error) == sqlite3.SQLITE_CORRUPT:
             reason = f"{path} is damaged here or further on ({error})"
             raise CorruptLog(reason, stream=place[0], version=place[1]) from error
@@ -130,16 +139,23 @@ def primary_code(error: Exception) -> int:
     """SQLite's code for a kind of error, without its finer distinctions; 0 for Python's own."""
     if isinstance(error, UnicodeDecodeError):  # a name, or SQLite's own words about a damaged one
         return sqlite3.SQLITE_CORRUPT
+    if isinstance(error, OverflowError):
+        return sqlite3.SQLITE_TOOBIG
     code = getattr(error, "sqlite_errorcode", 0)
     return sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & 0xFF
 
 
-def _translate(error: sqlite3.Error | UnicodeDecodeError, path: str) -> StoreError:
+def _translate(error: Exception, path: str) -> StoreError:
     match primary_code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
             return StoreBusy(f"{path} is locked by another writer; try again: {error}")
         case sqlite3.SQLITE_FULL:
             return StoreFull(f"no room to write {path}; free some space and try again: {error}")
+        case sqlite3.SQLITE_TOOBIG:
+            return StoreError(
+                f"{path} holds no event and no attachment of more than 1 GB; "
+                f"keep it elsewhere, and give the session a link to it: {error}"
+            )
         case sqlite3.SQLITE_NOTADB:
             return StoreUnusable(f"{path} is not a SQLite database; name another file")
         case sqlite3.SQLITE_CANTOPEN:
@@ -161,7 +177,7 @@ def _translate(error: sqlite3.Error | UnicodeDecodeError, path: str) -> StoreErr
 
 def commit_failure(error: Exception, path: str) -> Exception:
     """What a commit that raised this has come to."""
-    if not isinstance(error, sqlite3.Error | UnicodeDecodeError):
+    if not isinstance(error, _RAISED):
         return error
     failure = _translate(error, path)
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
@@ -214,7 +230,10 @@ class Shared:
         # holds the lock: a plain lock would wait for itself for ever.
         with self._lock:
             if self._busy:
-                raise StoreBusy(f"{self.path} was called from inside one of its own operations")
+                raise StoreBusy(
+                    f"{self.path} was called from inside one of its own operations, as by a signal "
+                    "handler; call it again when that is over"
+                )
             self._busy = True
             try:
                 yield
@@ -224,10 +243,15 @@ class Shared:
     def _open(self, *, archive: bool) -> sqlite3.Connection:
         if self._ended:
             raise StoreUnusable(f"{self.path} {self._ended}; open it again")
+        if self._closing is not None and not self._closing.alive:
+            # The interpreter is ending, and has closed it before a handler that wants it.
+            self._drop()
+            self.file.forget()
         if self._connection is None:
             self.file.check()
             self._connection = self._connect(archive=archive)
             self._closing = weakref.finalize(self, self._connection.close)
+            self._closing.atexit = self.path != MEMORY  # where closing saves nothing, and loses all
             if not archive:
                 self.file.opened()
         return self._connection
@@ -236,6 +260,7 @@ class Shared:
         self._connection = None
         if self._closing is not None:
             self._closing()
+            self._closing = None
 
     def close(self) -> None:
         """Close it for good."""

@@ -47,6 +47,13 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    """Whoever begins at the README finds each page of the documentation."""
+    linked = re.findall(r"\]\((docs/[^)#]+)", (ROOT / "README.md").read_text())
+    pages = {page.relative_to(ROOT).as_posix() for page in ROOT.glob("docs/*.md")}
+    assert sorted(pages - set(linked)) == []
+
+
 @pytest.mark.parametrize("row", FAILURES, ids=lambda row: row.split("|")[1].strip())
 def test_every_failure_names_the_test_that_shows_it(row: str) -> None:
     """The last column of each row holds tests that exist: `engine/test_tools.py::test_name`."""

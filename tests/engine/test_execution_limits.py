@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent import Agent, Response, Session, Tool, tool
+from agent.engine import tool_loop
 from agent.engine.errors import LimitExceeded
 from agent.engine.execution import AT_ONCE, AsyncTools, ThreadedTools
 from agent.engine.scripted import Call, ScriptedModel
@@ -173,7 +174,18 @@ def test_a_tool_without_a_time_limit(is_async: bool, later: bool):
     assert session.run("Hi").text == "Hello"
 
 
-def test_no_more_threads(monkeypatch: pytest.MonkeyPatch):
+async def one_async() -> int:
+    """Give one."""
+    return 1
+
+
+def one() -> int:
+    """Give one."""
+    return 1
+
+
+@pytest.mark.parametrize("function", [one, one_async])
+def test_no_more_threads(monkeypatch: pytest.MonkeyPatch, function: Callable[[], object]):
     """Where the system gives no thread, the call has failed; the turn does not."""
 
     def refuse(_thread: threading.Thread) -> None:
@@ -182,7 +194,8 @@ def test_no_more_threads(monkeypatch: pytest.MonkeyPatch):
     tools = ThreadedTools()
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        tools.start(runs(Tool(lambda: 1, name="one")))
+        patched.setattr(tool_loop._current, "running", None)
+        tools.start(runs(Tool(function)))
 
     expected = ("0", "RuntimeError: can't start new thread", True)
     assert [told(outcome) for outcome in tools.results(None)] == [expected]

@@ -186,6 +186,16 @@ def test_turns_at_exit(tmp_path: Path):
     assert tuple(ended) == (0, "one two three one two three", "")
 
 
+@pytest.mark.parametrize("file", ["s.db", ":memory:"])
+def test_turns_at_exit_after_the_file_was_closed(tmp_path: Path, file: str):
+    """A handler registered before the store was first used, which is called last, takes turns."""
+    early = "atexit.register(lambda: print(session.run('b').text, len(session.messages)))\n"
+    path = file if file == ":memory:" else tmp_path / file
+    ended = run_program(early + BEGIN, path, "")
+
+    assert tuple(ended) == (0, "one two three 4", "")
+
+
 @pytest.mark.parametrize(
     ("signal", "code", "end"),
     [("SIGTERM", KILLED, OPEN), ("SIGKILL", -9, OPEN), ("SIGINT", INTERRUPTED, DROPPED)],

@@ -1,4 +1,6 @@
 import json
+import math
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -6,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent import Message, Session
-from agent.engine.errors import ServerFailed
+from agent.engine.errors import ConfigurationError, ServerFailed
 from agent.eventstore.errors import ConflictError, CorruptLog, InvalidExport
 from agent.eventstore.record import Prepared
 from agent.stores import LogStore, SessionInfo, SessionStore, SQLiteStore
@@ -240,3 +242,28 @@ def test_a_listing_says_which_session_is_damaged(log_store: LogStore, metadata: 
     assert isinstance(info.error, CorruptLog)
     assert (info.error.stream, info.error.version) == ("s", 1)
     assert reason in str(info.error)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"durability": "memory"}, 'durability= is "fsync" or "os", not \'memory\''),
+        ({"durability": None}, "durability="),
+        *[
+            ({"busy_timeout": seconds}, "busy_timeout must be more than 0 s and finite")
+            for seconds in (-1, math.nan, math.inf, "3", None)
+        ],
+    ],
+)
+def test_impossible_options_of_a_file(tmp_path: Path, options: dict[str, Any], words: str):
+    """What SQLite would take for something else, or wait for without end, is refused at once."""
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        SQLiteStore(tmp_path / "s.db", **options)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_waiting_for_nobody(tmp_path: Path):
+    """A busy_timeout of 0 does not wait for other writers, and works without them."""
+    with SQLiteStore(tmp_path / "s.db", busy_timeout=0) as store:
+        assert store.list_sessions() == []

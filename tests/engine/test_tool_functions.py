@@ -15,6 +15,7 @@ from agent import Agent, TextPart, Tool, tool
 from agent.engine.errors import InvalidTool
 from agent.engine.tools import InvalidArguments, ToolRun, Toolset
 from agent.testing import Call, ScriptedModel
+from tests.engine.programs import run_program
 from tests.engine.tool_samples import CONTEXT, invoke, schema
 
 
@@ -245,6 +246,23 @@ def test_docstrings_of_any_shape(words: str):
     assert schema(act)["properties"]["a"]["type"] == "integer"
 
 
+def test_docstrings_that_python_removed():
+    """Under `python -OO` a tool still works, and its description is the one given to it."""
+    program = """
+from agent import Tool
+def act() -> str:
+    'Removed.'
+    return 'done'
+model = ScriptedModel([Call("act"), "x"])
+session = Agent(model, tools=[act]).session()
+print([Tool(act).definition.description, Tool(act, description="Given.").definition.description])
+print(session.run("go").messages[2].text)
+"""
+    ended = run_program(program, env={"PYTHONOPTIMIZE": "2"})
+
+    assert tuple(ended) == (0, "['', 'Given.']\ndone", "")
+
+
 def test_two_hundred_tools():
     """Many tools are declared in their order, and the last can be called."""
 
@@ -313,7 +331,10 @@ def unpatterned(text: Annotated[str, Field(pattern="(")]) -> str:
 
 
 def undescribed() -> None:
-    """\ud800"""  # noqa: D415 - what is tested
+    """To be replaced: newer Pythons compile no docstring with a lone surrogate."""
+
+
+undescribed.__doc__ = "\ud800"
 
 
 class Order(BaseModel):

@@ -48,6 +48,17 @@ def run(*arguments: str, given: str | bytes = b"") -> subprocess.CompletedProces
     )
 
 
+def redirected(how: str, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run the command to its end with its streams as a shell redirects them."""
+    return subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {how}', "sh", *COMMAND, *arguments],
+        input=given,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
 def chat(*lines: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run `agent chat` on these lines."""
     return run("chat", *options, given="".join(f"{line}\n" for line in lines))

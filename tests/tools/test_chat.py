@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import ChatServer, Error, Refusal, Stream, Text
-from tests.tools.given import COMMAND, PATIENCE, chat, event_types, history, run
+from tests.tools.given import COMMAND, PATIENCE, chat, event_types, history, redirected, run
 
 # Every chat speaks to the fake server and keeps its sessions in the test's own folder.
 pytestmark = pytest.mark.usefixtures("db", "openai_env")
@@ -301,3 +301,18 @@ def test_a_reader_that_leaves_ends_the_chat_quietly(openai_env: ChatServer, db: 
 
     assert (done.returncode, done.stderr) == (1, b"")
     assert event_types(db)[-1] == "turn.abandoned"
+
+
+def test_an_answer_that_cannot_be_written(db: Path):
+    """Where stdout takes no more, the turn is given up, in one line."""
+    done = redirected("1</dev/null", "chat", given=b"Hi\n")
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert event_types(db)[-1] == "turn.abandoned"
+
+
+def test_nothing_to_read():
+    """A closed stdin has no prompts."""
+    done = redirected("<&-", "chat")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

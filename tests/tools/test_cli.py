@@ -1,14 +1,16 @@
+import errno
 import json
 import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 import pytest
 
 from agent.tools.cli import COMMANDS, main
-from tests.tools.given import run
+from tests.tools.given import redirected, run
 
 HEAVY = {"asyncio", "httpx", "msgspec", "pydantic", "rich", "sqlite3", "sqlite_utils", "structlog"}
 
@@ -66,3 +68,36 @@ def test_wrong_usage_has_its_own_status(arguments: tuple[str, ...]):
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].startswith("Error: ")
+
+
+@pytest.mark.parametrize("argument", ["demo", "--help", "--version"])
+@pytest.mark.parametrize(
+    ("stdout", "error"), [("</dev/null", errno.EBADF), (">/dev/full", errno.ENOSPC)]
+)
+def test_output_that_cannot_be_written(
+    argument: str, stdout: str, error: int, monkeypatch: pytest.MonkeyPatch
+):
+    """A full disk behind stdout is told in one line, also when it is noticed only at a flush."""
+    if stdout == ">/dev/full" and not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    done = redirected(f"1{stdout}", argument)
+
+    told = f"Error: input or output failed: {os.strerror(error)}\n"
+    assert (done.returncode, done.stderr.decode()) == (1, told)
+
+
+@pytest.mark.parametrize("how", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(how: str):
+    """Without standard streams, as services start programs, there is silence and no failure."""
+    done = redirected(how, "demo")
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_no_stream_can_tell_of_an_error(monkeypatch: pytest.MonkeyPatch):
+    """Where stderr takes nothing either, the status tells."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    done = redirected("1</dev/null 2</dev/null", "demo")
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")

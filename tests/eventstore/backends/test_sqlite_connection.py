@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def test_errors_are_translated(code: int, error: type[StoreError]):
 
     assert error is type(caught.value)
     assert cause is caught.value.__cause__
+
+
+@pytest.mark.parametrize("size", [10**9 + 1, 2**31])
+def test_what_is_too_large_for_a_row(size: int):
+    """What SQLite, or Python on the way to it, finds too large is an error that says the limit."""
+    with (
+        closing(sqlite3.connect(":memory:")) as connection,
+        pytest.raises(StoreError, match=r"log\.db .* more than 1 GB; keep it elsewhere"),
+        translated("log.db"),
+    ):
+        connection.execute("SELECT length(?)", (bytes(size),))
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_SHMSIZE])
