@@ -178,8 +178,9 @@ def answer(
     return head.encode() + headers + b"\r\n" + body
 
 
-STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+_HEAD = b"HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\ncontent-type: "
+STREAM = _HEAD + b"text/event-stream\r\n\r\n"
+WHOLE = _HEAD + b"application/json\r\n\r\n"
 END = b"0\r\n\r\n"
 
 
