@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from agent.engine.errors import ProviderTimeout
 from agent.engine.http import limits
 
@@ -22,8 +24,6 @@ class Clock:
     """How long an exchange may take. ``silence`` is what it may wait for one sign of life."""
 
     def __init__(self, exchange: Exchange, silence: float) -> None:
-        import httpx  # noqa: PLC0415 - slow to import
-
         self._provider = exchange.provider
         silence = min(silence, threading.TIMEOUT_MAX)
         self._longest = max(silence, limits.LONGEST_CALL)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
+import httpx
+
 from agent.engine.errors import (
     ConnectionFailed,
     MalformedResponse,
@@ -17,8 +19,6 @@ from agent.engine.errors import (
 )
 
 if TYPE_CHECKING:
-    import httpx
-
     from agent.engine.http.clock import Clock
     from agent.engine.http.exchange import Exchange
 
@@ -31,8 +31,6 @@ _SHOWN_WORD = 200
 @contextmanager
 def translated(exchange: Exchange, clock: Clock) -> Generator[None]:
     """Raise what goes wrong inside as a :class:`ProviderError` that shows no secret."""
-    import httpx  # noqa: PLC0415 - slow to import
-
     try:
         yield
     except ProviderError as error:
@@ -72,8 +70,6 @@ def check_type(exchange: Exchange, response: httpx.Response) -> None:
 
 
 def _network_error(error: httpx.HTTPError, exchange: Exchange, clock: Clock) -> ProviderError:
-    import httpx  # noqa: PLC0415 - slow to import
-
     provider, retryable = exchange.provider, True
     cls: type[ProviderError] = ConnectionFailed
     match error:

@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import aclosing, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import httpx
+
 from agent.engine.errors import ConfigurationError, ProviderError
 from agent.engine.http import limits
 from agent.engine.http.body import ACCEPTED, Body
@@ -19,8 +21,6 @@ from agent.eventstore.processes import leave_to_parent, renewed_in_children
 
 if TYPE_CHECKING:
     import ssl
-
-    import httpx
 
     from agent.engine.http.exchange import Exchange
     from agent.engine.provider import Answer, Delta
@@ -113,8 +113,6 @@ class HTTPTransport:
             clock.connection = None
 
     def _sync_client(self) -> httpx.Client:
-        import httpx  # noqa: PLC0415 - slow to import
-
         with self._lock:
             if self._client is None:
                 with _configured():
@@ -170,8 +168,6 @@ class _Kept(NamedTuple):
 
 
 def _keep() -> _Kept:
-    import httpx  # noqa: PLC0415 - slow to import
-
     with _configured():
         client = httpx.AsyncClient(verify=_tls(), limits=_limits())
     return _Kept(client, _closing_at_the_end(client))
@@ -187,8 +183,6 @@ async def _closing_at_the_end(client: httpx.AsyncClient) -> AsyncGenerator[None,
 @contextmanager
 def _configured() -> Generator[None]:
     """Raise :class:`ConfigurationError` for what the environment says of proxies and trust."""
-    import httpx  # noqa: PLC0415 - slow to import
-
     try:
         yield
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
@@ -200,14 +194,10 @@ def _configured() -> Generator[None]:
 @functools.cache
 def _tls() -> ssl.SSLContext:
     """Made once: loading the certificates takes longer than all else about a client."""
-    import httpx  # noqa: PLC0415 - slow to import
-
     return httpx.create_ssl_context()
 
 
 def _limits() -> httpx.Limits:
-    import httpx  # noqa: PLC0415 - slow to import
-
     return httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_KEPT_CONNECTIONS)
 
 
@@ -229,8 +219,6 @@ def _request(
 
 def _beginning(clock: Clock, body: Body, chunks: Iterator[bytes]) -> bytes:
     """What comes of a body before it is too long or too late, however it ends."""
-    import httpx  # noqa: PLC0415 - slow to import
-
     beginning = bytearray()
     with suppress(httpx.HTTPError, ProviderError):
         while len(beginning) < limits.LONGEST_ERROR and (chunk := clock.next(chunks)) is not None:
@@ -241,8 +229,6 @@ def _beginning(clock: Clock, body: Body, chunks: Iterator[bytes]) -> bytes:
 
 async def _beginning_async(clock: Clock, body: Body, chunks: AsyncIterator[bytes]) -> bytes:
     """The same on an event loop."""
-    import httpx  # noqa: PLC0415 - slow to import
-
     beginning = bytearray()
     with suppress(httpx.HTTPError, ProviderError):
         while len(beginning) < limits.LONGEST_ERROR and (

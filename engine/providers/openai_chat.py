@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agent.engine.errors import ConfigurationError, MissingAPIKey
-from agent.engine.http import Exchange, HTTPTransport
+from agent.engine.http import Exchange
 from agent.engine.provider import Provider
 from agent.engine.providers import chat_encoding
 from agent.engine.providers.chat_failures import Asked, read_failure
 from agent.engine.providers.chat_parsing import StreamParser, WholeParser
+from agent.eventstore.lazy import cached_property
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
+    from agent.engine.http.transport import HTTPTransport
     from agent.engine.provider import Answer, Delta, Frame, ModelRequest, Prompt
     from agent.eventstore.messages import Message
 
@@ -48,10 +50,16 @@ class OpenAIChat(Provider):
         self.base_url = url.strip().rstrip("/")
         official = _host(self.base_url).endswith(_OFFICIAL_HOSTS)
         self._api_key = _sendable(api_key or os.environ.get(_KEY_VARIABLE) or "")
-        self._transport = HTTPTransport(timeout)
+        self._timeout = timeout
         self._needs_key = official
         self._dialect = chat_encoding.OFFICIAL if official else chat_encoding.COMPATIBLE
         self.encoder = self._dialect.encoder
+
+    @cached_property
+    def _transport(self) -> HTTPTransport:
+        from agent.engine.http.transport import HTTPTransport  # noqa: PLC0415 - slow to import
+
+        return HTTPTransport(self._timeout)
 
     def encode_message(
         self,

@@ -46,7 +46,7 @@ class Played(OpenAIChat):
 
     def __init__(self, chunks: list[bytes]) -> None:
         super().__init__(base_url="http://localhost/v1", api_key="none")
-        self._transport = _Player(chunks)
+        self._transport = _Player(chunks)  # pyright: ignore[reportAttributeAccessIssue] - it has what is used
 
 
 class _Player:

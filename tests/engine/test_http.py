@@ -23,7 +23,8 @@ from agent.engine.errors import (
     ProviderTimeout,
     ServerFailed,
 )
-from agent.engine.http import Exchange, HTTPTransport
+from agent.engine.http import Exchange
+from agent.engine.http.transport import HTTPTransport
 from agent.engine.provider import Answer, TextDelta
 from agent.engine.providers.chat_failures import Asked, read_failure
 from agent.engine.providers.chat_parsing import StreamParser, WholeParser
