@@ -21,6 +21,7 @@ import msgspec
 from agent.engine.errors import ConfigurationError, InvalidTool
 from agent.engine.output import first_line, sentences
 from agent.engine.settings import check_seconds
+from agent.engine.tool_loop import tool_loop
 from agent.engine.tool_results import content_of
 from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.lazy import cached_property
@@ -332,9 +333,11 @@ class ToolRun(msgspec.Struct, frozen=True):
     context: ToolContext
 
     def execute(self) -> tuple[ResultContent, ...]:
-        """Run it to its end in this thread; a result to await gets an event loop of its own."""
+        """Run it to its end in this thread; a result to await is awaited on the tools' loop."""
         value = self.tool.invoke(self.arguments, self.context)
-        return content_of(asyncio.run(_settled(value)) if inspect.isawaitable(value) else value)
+        if inspect.isawaitable(value):
+            value = asyncio.run_coroutine_threadsafe(_settled(value), tool_loop().loop).result()
+        return content_of(value)
 
     async def execute_async(self) -> tuple[ResultContent, ...]:
         """Run it to its end on this event loop."""

@@ -59,6 +59,22 @@ both = pytest.mark.parametrize("run", [run_sync, run_async])
 
 
 @both
+def test_functions_that_return_something_to_await(run: Callable[..., Any]):
+    """Async tools behind a plain decorator share a loop: what they hold in common works."""
+    lock = asyncio.Lock()
+
+    def decorated() -> Any:
+        async def work() -> str:
+            async with lock:
+                await asyncio.sleep(0.01)
+            return "done"
+
+        return work()
+
+    assert [text for _, text, _ in run(*[decorated] * 3)] == ["done"] * 3
+
+
+@both
 def test_outcomes(run: Callable[..., Any]):
     """Every tool has its outcome: what it returned, or what it raised."""
 
