@@ -16,7 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser("make torture", description=__doc__)
     parser.add_argument("part", nargs="?", choices=PARTS, help="by default all of them")
     parser.add_argument("--seed", type=int, help="repeats what is drawn; by default a fresh one")
-    parser.add_argument("--count", type=int, help="images, turns or rounds")
+    parser.add_argument("--count", type=int, help="images, or turns of each process")
     options = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)

@@ -36,7 +36,7 @@ class Fate(NamedTuple):
         return self.rng.random() < 0.5
 
 
-KEPT = Fate(Random(0), 1.1, 512)
+KEPT = Fate(Random(0), 1.0, 512)
 """All arrives: the files as the running system sees them."""
 
 
@@ -98,7 +98,7 @@ class Disk:
         self._open: dict[int, File | object] = {}
         self._live: dict[str, File] = {}
         self._durable: dict[str, File] = {}
-        self._renamed: list[tuple[str, File | None]] = []
+        self._pending: list[tuple[str, File | None]] = []
 
     @classmethod
     def at(cls, steps: Iterable[Step]) -> Self:
@@ -117,12 +117,12 @@ class Disk:
                 del self._open[step.fd]
             case "removed":
                 del self._live[step.name]
-                self._renamed.append((step.name, None))
-            case "wrote" | "cut":
+                self._pending.append((step.name, None))
+            case "wrote" | "truncated":
                 self._file(step).pending.append(step)
             case "synced" if self._open[step.fd] is self._folder:
                 self._durable = self._names(KEPT)
-                self._renamed.clear()
+                self._pending.clear()
             case "synced":
                 self._file(step).sync()
             case "noted":
@@ -140,12 +140,12 @@ class Disk:
     def _opened(self, step: Step) -> File:
         if step.created:
             self._live[step.name] = File()
-            self._renamed.append((step.name, self._live[step.name]))
+            self._pending.append((step.name, self._live[step.name]))
         return self._live[step.name]
 
     def _names(self, fate: Fate) -> dict[str, File]:
         names = dict(self._durable)
-        for name, file in self._renamed:
+        for name, file in self._pending:
             if not fate.keeps():
                 continue
             if file is None:

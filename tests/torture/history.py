@@ -96,7 +96,7 @@ def _place(step: Step) -> str:
             return PLACES[1]
         case "synced", name if name.endswith("-wal"):
             return PLACES[2]
-        case "wrote" | "cut" | "synced", name if name == FILE:
+        case "wrote" | "truncated" | "synced", name if name == FILE:
             return PLACES[3]
         case "noted", _:
             return PLACES[5]

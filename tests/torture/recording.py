@@ -16,12 +16,12 @@ NOTES = "notes"
 
 _HEADER = struct.Struct("=ccHIQ")
 
-Kind = Literal["opened", "closed", "wrote", "cut", "synced", "removed", "noted"]
+Kind = Literal["opened", "closed", "wrote", "truncated", "synced", "removed", "noted"]
 _KINDS: dict[bytes, Kind] = {
     b"o": "opened",
     b"c": "closed",
     b"w": "wrote",
-    b"t": "cut",
+    b"t": "truncated",
     b"s": "synced",
     b"u": "removed",
 }
@@ -30,7 +30,7 @@ _KINDS: dict[bytes, Kind] = {
 class Step(NamedTuple):
     """One thing that the kernel did; ``name`` is empty where it was the folder itself.
 
-    ``offset`` is where was written, or to how many bytes a file was cut.
+    ``offset`` is where was written, or to how many bytes a file was truncated.
     """
 
     kind: Kind

@@ -58,9 +58,9 @@ def test_a_file_may_be_longer_without_its_bytes():
     assert contents == {OLD, OLD + bytes(9), OLD + NEW[:9]}
 
 
-def test_a_file_may_be_cut_or_not():
+def test_a_file_may_be_truncated_or_not():
     """So may a change of the length not arrive."""
-    contents = {dict(files)["a"] for files in found([*MADE, step("cut", offset=9)])}
+    contents = {dict(files)["a"] for files in found([*MADE, step("truncated", offset=9)])}
     assert contents == {OLD, OLD[:9]}
 
 
