@@ -11,7 +11,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage check lint types layers planted bench fuzz docs clean
+.PHONY: help demo test coverage check lint types layers planted bench fuzz torture docs clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,11 +36,14 @@ bench: .venv/.dev ## Measure; tests/benchmarks says what the figures mean
 fuzz: .venv/.dev ## Try mutated input, e.g. make fuzz ARGS="--seed 7 --target sse"
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
+torture: .venv/.dev ## Cut the power and race, e.g. make torture ARGS="power --seed 7"
+	$(BIN)/python -m tests.torture $(ARGS)
+
 docs: .venv/.dev ## Execute every code block of the documentation
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 
 clean: ## Remove what the recipes made, the environment included
-	rm -rf .venv .fuzz build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .pytest_cache .ruff_cache
+	rm -rf .venv .fuzz .torture build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .pytest_cache .ruff_cache
 	find $(FOLDERS) -type d -name __pycache__ -prune -exec rm -rf {} +
 
 lint: .venv/.dev

@@ -69,7 +69,7 @@ class _Pair:
             TABLE,
         ):
             self._raw.execute(statement)
-        self._raw.executemany(INSERT, [_row(fact, fact.version) for fact in known])
+        self._raw.executemany(INSERT, [row(fact, fact.version) for fact in known])
 
     def measured(self) -> tuple[float, float]:
         """CPU milliseconds a turn: the log's, and the raw table's."""
@@ -87,7 +87,7 @@ class _Pair:
         facts = list(self._log.read("session", after=self._head.version - 4))
         first = self._raw.execute("SELECT max(version) + 1 FROM events").fetchone()[0]
         return [
-            [_row(facts[2 * half + place], first + 4 * turn + 2 * half + place) for place in (0, 1)]
+            [row(facts[2 * half + place], first + 4 * turn + 2 * half + place) for place in (0, 1)]
             for turn in range(TURNS)
             for half in (0, 1)
         ]
@@ -104,7 +104,8 @@ def _commits(turn: Commit) -> list[list[Event]]:
     return [[fact.event for fact in turn[:2]], [fact.event for fact in turn[2:]]]
 
 
-def _row(fact: Recorded, version: int) -> tuple[Any, ...]:
+def row(fact: Recorded, version: int, stream: int = 1) -> tuple[Any, ...]:
+    """An event as the raw table keeps it."""
     payload = (fact.payload or b"").decode()
     fields = (fact.type, fact.schema, fact.recorded_at, fact.codec, fact.hash, fact.salt, payload)
-    return (1, version, *fields)
+    return (stream, version, *fields)

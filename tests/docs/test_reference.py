@@ -13,11 +13,16 @@ from agent.eventstore.messages import Part
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/events.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-FAILURES = [
-    line
-    for line in (ROOT / "docs/when-things-go-wrong.md").read_text().splitlines()
-    if line.startswith("| ") and not line.startswith("| what ")
-]
+
+
+def _rows(text: str) -> list[str]:
+    """The rows of the tables whose header begins with `what`, without the header."""
+    tables = re.findall(r"^\| what .*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [row for table in tables for row in table.splitlines()]
+
+
+FAILURES = _rows((ROOT / "docs/when-things-go-wrong.md").read_text())
+PROMISES = _rows((ROOT / "docs/reliability.md").read_text())
 
 
 def _row(tag: str) -> str:
@@ -54,8 +59,8 @@ def test_the_readme_leads_to_every_page() -> None:
     assert sorted(pages - set(linked)) == []
 
 
-@pytest.mark.parametrize("row", FAILURES, ids=lambda row: row.split("|")[1].strip())
-def test_every_failure_names_the_test_that_shows_it(row: str) -> None:
+@pytest.mark.parametrize("row", [*FAILURES, *PROMISES], ids=lambda row: row.split("|")[1].strip())
+def test_every_row_names_the_test_that_shows_it(row: str) -> None:
     """The last column of each row holds tests that exist: `engine/test_tools.py::test_name`."""
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", row.split("|")[-2])
     assert named

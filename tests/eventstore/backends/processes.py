@@ -32,9 +32,9 @@ def start(program: str, path: Path, name: str = "") -> subprocess.Popen[str]:
     )
 
 
-def output(process: subprocess.Popen[str]) -> list[str]:
+def output(process: subprocess.Popen[str], *, timeout: float = 60) -> list[str]:
     """What a program printed until it ended, without an error."""
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=timeout)
     assert errors == ""
     assert process.returncode == 0
     return out.split()
@@ -46,7 +46,7 @@ def ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline() == "ready\n"
 
 
-def go(*processes: subprocess.Popen[str]) -> list[list[str]]:
+def go(*processes: subprocess.Popen[str], timeout: float = 60) -> list[list[str]]:
     """Let waiting programs go on, all at once; what each of them printed."""
     for process in processes:
         ready(process)
@@ -54,4 +54,4 @@ def go(*processes: subprocess.Popen[str]) -> list[list[str]]:
         assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
-    return [output(process) for process in processes]
+    return [output(process, timeout=timeout) for process in processes]

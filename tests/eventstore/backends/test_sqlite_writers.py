@@ -304,13 +304,17 @@ log.close()
         assert list("abcdef") == [info.stream for info in log.streams()]
 
 
-def test_acknowledged_events_survive_a_kill(log: SQLiteLog, head: Head, path: Path):
+@pytest.mark.parametrize("durability", ["fsync", "os"])
+def test_acknowledged_events_survive_a_kill(
+    log: SQLiteLog, head: Head, path: Path, durability: str
+):
     """What was acknowledged is there after the process was killed."""
     program = """
+log = SQLiteLog(sys.argv[1], durability=name)
 end = log.append("a", [said("theirs")], expected=log.head("a"))
 wait()
 """
-    process = start(program, path)
+    process = start(program, path, durability)
     ready(process)
     process.kill()
     process.communicate(timeout=60)
