@@ -257,10 +257,11 @@ def test_open_turn_is_no_history():
 
 
 def test_requests_are_counted():
-    """An open turn knows its step, and the request that waits for an answer."""
+    """An open turn knows how often it was answered, and the request that waits for an answer."""
     assert (opened().steps, opened().request) == (0, None)
-    assert (opened(requested()).steps, opened(requested()).request) == (1, requested())
-    assert opened(requested(), responded("x")).request is None
+    assert (opened(requested()).steps, opened(requested()).request) == (0, requested())
+    answered = opened(requested(), responded("x"))
+    assert (answered.steps, answered.request, answered.asked) == (1, None, requested())
     assert opened(requested(), NO_ANSWER).request is None
     assert opened(requested(), NO_ANSWER, requested(1, 2)).request == requested(1, 2)
 
@@ -348,7 +349,7 @@ def test_resumed_turn_is_open_again():
     state = folded(begun("b"), requested(), responded("c"), FAILED, TurnResumed(owner=owner))
 
     assert state.turn is not None
-    assert (state.turn.started, state.turn.input.owner, state.turn.request) == (2, owner, None)
+    assert (state.turn.started, state.turn.owner, state.turn.request) == (2, owner, None)
     assert [m.text for m in state.turn.messages] == ["b", "c"]
     assert state.ended is None
 
@@ -358,4 +359,4 @@ def test_resuming_takes_an_open_turn_over():
     owner = Owner("other", 2, 2)
     turn = opened(requested(), TurnResumed(owner=owner))
 
-    assert (turn.request, turn.input.owner) == (None, owner)
+    assert (turn.request, turn.owner) == (None, owner)
