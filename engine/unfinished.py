@@ -150,7 +150,7 @@ def keyed_turn(state: Conversation, ask: Ask[Any]) -> Keyed | None:
     key = ask.idempotency_key
     if key is None:
         return None
-    return next((keyed for keyed in reversed(state.keyed) if keyed.key == key), None)
+    return next((keyed for keyed in reversed(state.keyed[:]) if keyed.key == key), None)
 
 
 def way_for(

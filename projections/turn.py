@@ -214,7 +214,7 @@ def _find(turn: Turn, call_id: str, fact: Recorded) -> tuple[int, Call]:
 def _evolve_call(call: Call, event: ToolEvent, fact: Recorded) -> Call:
     match event:
         case ToolCalled():
-            return replace(call, key=fact.hash.hex(), inherited=False)
+            return replace(call, key=fact.hash.hex())
         case ToolReturned(call_id=call_id, content=content, is_error=is_error):
             return replace(call, result=ToolResultPart(call_id, content, is_error))
         case ToolResolved(how="retry"):

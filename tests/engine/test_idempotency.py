@@ -18,10 +18,12 @@ from agent.engine.errors import (
 )
 from agent.engine.scripted import ScriptExhausted
 from agent.eventstore.backends.memory import MemoryLog
+from agent.eventstore.errors import StoreFull
 from agent.eventstore.events import TurnStarted
 from agent.eventstore.messages import ImagePart, TextPart
 from agent.stores import LogStore, MemoryStore, SQLiteStore
 from tests.engine.crashes import BAD, GOOD, Tea, World, asks, cut
+from tests.engine.gates import TappedLog, once
 from tests.engine.given import agent_of, kinds, shown
 from tests.engine.programs import printed
 
@@ -144,16 +146,23 @@ def test_an_open_turn_under_the_key():
 
 def test_a_turn_that_this_handle_left_under_the_key():
     """Not even the handle that left a turn open begins it again under its key."""
-    session = agent_of("a", "one two").session("s")
-    stream = session.stream("Hi", idempotency_key="k")
-    next(stream)
-    with pytest.raises(OwnerAlive):
-        agent_with(session).run("Hi", idempotency_key="k")
+    log, world = TappedLog(before={"tool.returned": once(StoreFull("full"))}), World()
+    session = world.agent([asks("pay"), "x"], store=LogStore(log)).session("s")
+    for error in (StoreFull, TurnUnfinished, TurnUnfinished):
+        with pytest.raises(error):
+            take(session, "run")
+
+    assert len(world.journal) == 1
 
 
-def agent_with(session: Session) -> Session:
-    """The same session, held by another handle."""
-    return agent_of("b", store=LogStore(session._handle.log)).session("s")
+def test_a_turn_that_is_under_way_under_the_key():
+    """While somebody runs the turn, nobody else begins it."""
+    store = MemoryStore()
+    session = agent_of("one two", store=store).session("s")
+    with session.stream("Hi", idempotency_key="k") as stream:
+        next(stream)
+        with pytest.raises(OwnerAlive):
+            take(agent_of("b", store=store).session("s"), "run")
 
 
 def test_a_failed_turn_under_the_key():

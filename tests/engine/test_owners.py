@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import pytest
 
 from agent import Agent, Session, Tool, ToolContext
-from agent.engine.errors import OutcomeUnknown, OwnerAlive, TurnUnfinished
+from agent.engine.errors import OutcomeUnknown, OwnerAlive, ServerFailed, TurnUnfinished
 from agent.engine.owners import drives, is_alive, leaves, this_process
 from agent.engine.scripted import ScriptedModel
 from agent.engine.sources import Sources
@@ -22,7 +21,7 @@ from agent.eventstore.errors import ConflictError
 from agent.eventstore.values import Owner
 from agent.stores import MemoryStore, SQLiteStore
 from tests.engine.crashes import World, asks, check_whole, cut, recorded
-from tests.engine.given import agent_of, kinds, shown
+from tests.engine.given import GONE, OWNER, agent_of, dead_sources, kinds, shown
 from tests.engine.programs import PRELUDE
 
 # Whether a process is alive
@@ -95,6 +94,18 @@ def test_an_owner_on_another_host():
     assert session.resume(takeover=True).text == "Done."
 
 
+def test_an_ended_turn_is_nobodys():
+    """A turn that has failed is run by nobody, on whatever host that was."""
+    script = [asks("look"), ServerFailed("down")]
+    facts = recorded(World().agent(script).session("s"), "Do it")
+    agent = agent_of("Done.", tools=World().tools, store=cut(facts, len(facts)), sources=Sources())
+    session = agent.session("s")
+    assert session.unfinished_turn is not None
+    assert session.unfinished_turn.owner_alive is False
+
+    assert session.resume().text == "Done."
+
+
 @pytest.mark.parametrize("policy", ["resume", "abandon"])
 def test_no_policy_takes_a_turn_over(policy: Any):
     """A turn that may be alive is neither resumed nor abandoned by a new one."""
@@ -159,7 +170,7 @@ def outside(tmp_path: Path) -> Outside:
     return Outside(tmp_path / "s.db", tmp_path / "journal")
 
 
-OWNER = """
+PROGRAM = """
 from agent import Tool, ToolContext, tool
 
 db, journal, how = sys.argv[1:]
@@ -220,7 +231,7 @@ def begin(program: str, *args: object) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("tool", ["pay", "send", "look"])
 def test_killed_inside_of_a_tool(outside: Outside, tool: str):
     """What a process was doing when it was killed is done again only as its tool allows."""
-    owner = begin(OWNER + "session.run('Do it')", *outside, tool)
+    owner = begin(PROGRAM + "session.run('Do it')", *outside, tool)
     assert owner.wait(60) == -signal.SIGKILL
     owner.communicate()
     with SQLiteStore(outside.db) as store:
@@ -251,7 +262,7 @@ except Exception as error:
     print(type(error).__name__, error.completed_calls, flush=True)
 print(session.run("Later").text, len(session.messages), flush=True)
 """
-    owner = begin(OWNER + source, *outside, "stop")
+    owner = begin(PROGRAM + source, *outside, "stop")
     assert owner.stdout is not None
     assert owner.stdout.readline() == "stopping\n"
     os.waitid(os.P_PID, owner.pid, os.WSTOPPED | os.WNOWAIT)
@@ -293,7 +304,7 @@ def test_an_owner_that_sleeps_and_wakes_too_late(outside: Outside, stopped: subp
 
 def test_two_that_resume_at_once(outside: Outside):
     """Of two handles that take up a dead turn one has it; the other is told and changes nothing."""
-    owner = begin(OWNER + "session.run('Do it')", *outside, "look")
+    owner = begin(PROGRAM + "session.run('Do it')", *outside, "look")
     owner.communicate(timeout=60)
     with SQLiteStore(outside.db) as store:
         first, second = here(outside, store), here(outside, store)
@@ -309,14 +320,11 @@ def test_two_that_resume_at_once(outside: Outside):
         check_whole(second)
 
 
-def test_a_call_of_ones_own_process_is_named():
+def test_every_owner_is_named():
     """The owner of a turn is in its first event, and who took it up in a later one."""
-    facts = recorded(World().agent(["x"]).session("s"), "Do it")
-    store = cut(facts, len(facts) - 2)
-    me = Owner("host", 1, 7)
-    sources = msgspec.structs.replace(Sources(), owner=lambda: me)
-    session = agent_of("Done.", store=store, sources=sources).session("s")
+    facts = recorded(World().agent(["x"], sources=dead_sources()).session("s"), "Do it")
+    session = agent_of("Done.", store=cut(facts, len(facts) - 2)).session("s")
     session.resume()
 
     owners = [f.event.owner for f in session.events() if f.type in ("turn.started", "turn.resumed")]  # pyright: ignore[reportAttributeAccessIssue]
-    assert owners == [Owner("host", 1, 1), me]
+    assert owners == [GONE, OWNER]

@@ -364,8 +364,11 @@ def test_a_turn_that_this_handle_left_is_given_up():
     session = agent.session("s")
     with pytest.raises(StoreFull):
         session.run("Do it")
+    other = agent.session("s")
     with pytest.raises(TurnUnfinished):
-        agent.session("s").run("Next")
+        other.run("Next")
+    assert other.unfinished_turn is not None
+    other.resolve(other.unfinished_turn.calls[0].call_id, result="x")
     session.run("Next")
 
     assert kinds(session).count("turn.abandoned") == 1
@@ -383,6 +386,21 @@ def test_a_handle_that_is_behind_looks_again():
     assert stale.run("Next").text == "Done."
     with pytest.raises(NothingUnfinished):
         other.resume()
+
+
+def test_a_decision_follows_what_others_wrote():
+    """A handle that is behind decides and gives up all the same."""
+    store = left("look", "pay", after="tool.returned")
+    first, second, third = opened(store), opened(store), opened(store)
+    assert (first.version, second.version, third.version) == (8, 8, 8)
+    assert first.unfinished_turn is not None
+    call = next(c.call_id for c in first.unfinished_turn.calls if c.state == "unknown")
+    first.resolve(call, result="x")
+    with pytest.raises(ConfigurationError, match="unknown in this turn: none"):
+        second.resolve(call, result="x")
+    third.abandon()
+
+    assert kinds(third)[8:] == ["tool.resolved", "turn.abandoned"]
 
 
 def test_choices_of_a_new_turn():
