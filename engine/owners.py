@@ -20,17 +20,18 @@ def this_process() -> Owner:
 
 @cache
 def _owner(process: int) -> Owner:
-    return Owner(os.uname().nodename, process, _started(process) or 0)
+    seen = _seen(process)
+    return Owner(os.uname().nodename, process, seen[1] if seen else 0)
 
 
-def _started(process: int) -> int | None:
-    """When a process started, in clock ticks since boot; None if it has ended or cannot be seen."""
+def _seen(process: int) -> tuple[str, int] | None:
+    """State of a process, and its start in clock ticks since boot; None if it cannot be seen."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return None
     state, *fields = stat.rpartition(")")[2].split()
-    return None if state in _DEAD else int(fields[18])
+    return state, int(fields[18])
 
 
 class _Driven:
@@ -67,11 +68,13 @@ def is_alive(owner: Owner, tenure: bytes, me: Owner) -> bool | None:
         return tenure in _driven.tenures
     if owner.host != me.host:
         return None
-    if owner.started:
-        return _started(owner.process) == owner.started
+    seen = _seen(owner.process)
+    if seen is not None and owner.started:
+        state, started = seen
+        return state not in _DEAD and started == owner.started
     try:
         os.kill(owner.process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -16,6 +16,7 @@ import msgspec
 
 from agent.engine import output as structured
 from agent.engine.ask import Ask, Resume, Setup, response_of
+from agent.engine.deadline import Deadline
 from agent.engine.effects import (
     Answered,
     AwaitTools,
@@ -68,8 +69,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 V = TypeVar("V")
 
-_HARDLY_ANY = 0.001
-
 Steps = Generator[Effect, Any, V]
 """A part of a turn: yields effects, is sent their outcomes, returns a value."""
 
@@ -113,8 +112,7 @@ class _Turn(Generic[T]):
         self._ask = ask
         self._setup = setup
         self.tenure = b""
-        limit = setup.limits.deadline
-        self._deadline = None if limit is None else setup.sources.monotonic() + limit
+        self._deadline = Deadline(setup.limits.deadline, setup.sources.monotonic)
 
     def enter(self) -> None:
         """Record that the turn begins, or who takes it up."""
@@ -208,7 +206,7 @@ class _Turn(Generic[T]):
             )
             if delay is None:
                 raise outcome.error
-            self._check_wait(delay, outcome.error)
+            self._deadline.check_wait(delay, outcome.error)
             yield from self._commit()
             yield Wait(delay)
 
@@ -220,7 +218,7 @@ class _Turn(Generic[T]):
         needed = self._requests.attachments(conversation, provider, prompt)
         if needed:
             attachments = yield LoadAttachments(needed)
-        self._remaining()
+        self._deadline.remaining()
         request = self._requests.build(conversation, provider, prompt, attachments)
         self._journal.record(
             ModelRequested(
@@ -235,7 +233,7 @@ class _Turn(Generic[T]):
             )
         )
         yield from self._commit()
-        return (yield CallModel(msgspec.structs.replace(request, deadline=self._left())))
+        return (yield CallModel(msgspec.structs.replace(request, deadline=self._deadline.left)))
 
     def _prompt(self, step: int) -> Prompt:
         conversation, turn = self._journal.state.conversation, self._turn
@@ -285,9 +283,9 @@ class _Turn(Generic[T]):
             yield StartTools(tuple(runs))
         waiting = len(runs)
         while waiting:
-            outcomes: list[ToolOutcome] = yield AwaitTools(self._remaining())
+            outcomes: list[ToolOutcome] = yield AwaitTools(self._deadline.remaining())
             if not outcomes:
-                self._remaining()
+                self._deadline.remaining()
             for outcome in outcomes:
                 self._returned(outcome, names[outcome.call_id])
             waiting -= len(outcomes)
@@ -410,25 +408,3 @@ class _Turn(Generic[T]):
             if turn is not None and turn.tenure == self.tenure:
                 return turn.completed_calls
         return ()
-
-    def _check_wait(self, delay: float, cause: AgentError) -> None:
-        """Refuse to wait past the deadline for another attempt."""
-        left = self._remaining()
-        if left is not None and left <= delay:
-            limit = self._setup.limits.deadline
-            words = f"no time is left of {limit} s to try again in {delay:.1f} s: {cause}"
-            raise LimitExceeded(words, limit="deadline") from cause
-
-    def _remaining(self) -> float | None:
-        """Seconds left of the deadline. Raises :class:`LimitExceeded` past it."""
-        if self._deadline is not None and self._setup.sources.monotonic() >= self._deadline:
-            limit = self._setup.limits.deadline
-            words = f"the turn took longer than {limit} s; raise deadline to allow more"
-            raise LimitExceeded(words, limit="deadline")
-        return self._left()
-
-    def _left(self) -> float | None:
-        """Seconds left of the deadline, hardly any past it."""
-        if self._deadline is None:
-            return None
-        return max(self._deadline - self._setup.sources.monotonic(), _HARDLY_ANY)

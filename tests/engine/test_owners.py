@@ -60,20 +60,29 @@ def _started(process: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "alive"), [(None, True), (PermissionError(), True), (ProcessLookupError(), False)]
+    ("refusal", "alive"),
+    [
+        *((None, True), (PermissionError(), True)),
+        *((ProcessLookupError(), False), (OverflowError(), False)),
+    ],
 )
-def test_where_nothing_tells_when_a_process_began(
-    monkeypatch: pytest.MonkeyPatch, refusal: Exception | None, alive: bool
+@pytest.mark.parametrize(("number", "started"), [(1, 0), (2**30, 7)])
+def test_what_cannot_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    started: int,
+    refusal: Exception | None,
+    alive: bool,
 ):
-    """Without /proc a process is alive if its number is taken."""
+    """Where nothing tells when a process began, it is alive if its number is taken."""
 
-    def kill(process: int, number: int) -> None:
-        assert (process, number) == (5, 0)
+    def kill(process: int, signal: int) -> None:
+        assert (process, signal) == (number, 0)
         if refusal:
             raise refusal
 
     monkeypatch.setattr(os, "kill", kill)
-    assert is_alive(Owner("here", 5, 0), b"", Owner("here", 6, 0)) is alive
+    assert is_alive(Owner("here", number, started), b"", Owner("here", 6, 0)) is alive
 
 
 def test_an_owner_on_another_host():
