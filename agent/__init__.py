@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from agent.engine.streams import AsyncStream, Stream
     from agent.engine.tools import Tool, ToolContext, tool
+    from agent.engine.unfinished import UnfinishedTurn
     from agent.eventstore.messages import (
         FilePart,
         ImagePart,
@@ -63,6 +64,7 @@ _HOMES = {
     "ToolContext": "agent.engine.tools",
     "ToolResultEvent": "agent.engine.stream",
     "ToolResultPart": "agent.eventstore.messages",
+    "UnfinishedTurn": "agent.engine.unfinished",
     "Usage": "agent.eventstore.values",
     "View": "agent.engine.session",
     "tool": "agent.engine.tools",
@@ -91,6 +93,7 @@ __all__ = [
     "ToolContext",
     "ToolResultEvent",
     "ToolResultPart",
+    "UnfinishedTurn",
     "Usage",
     "View",
     "tool",

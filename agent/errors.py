@@ -9,7 +9,8 @@
     │   ├── InvalidTool
     │   ├── InvalidPrompt
     │   ├── InvalidSessionId
-    │   └── HistoryExists
+    │   ├── HistoryExists
+    │   └── IdempotencyMismatch
     ├── ProviderError
     │   ├── ConnectionFailed
     │   ├── ProviderTimeout
@@ -26,6 +27,10 @@
     ├── PairingError
     ├── SessionBusy
     ├── TurnOpen
+    │   └── TurnUnfinished
+    │       ├── OwnerAlive
+    │       └── OutcomeUnknown
+    ├── NothingUnfinished
     ├── StreamAbandoned
     ├── InvalidEvent
     └── StoreError
@@ -52,6 +57,7 @@ from agent.engine.errors import (
     ConfigurationError,
     ConnectionFailed,
     HistoryExists,
+    IdempotencyMismatch,
     InvalidPrompt,
     InvalidSessionId,
     InvalidTool,
@@ -59,9 +65,12 @@ from agent.engine.errors import (
     MalformedResponse,
     MissingAPIKey,
     ModelNotFound,
+    NothingUnfinished,
     NotSaved,
+    OutcomeUnknown,
     OutputError,
     OutputRefused,
+    OwnerAlive,
     ProviderError,
     ProviderTimeout,
     QuotaExceeded,
@@ -70,6 +79,7 @@ from agent.engine.errors import (
     SessionBusy,
     StreamAbandoned,
     TurnOpen,
+    TurnUnfinished,
     UnknownProvider,
 )
 from agent.eventstore.errors import (
@@ -101,6 +111,7 @@ __all__ = [
     "ConnectionFailed",
     "CorruptLog",
     "HistoryExists",
+    "IdempotencyMismatch",
     "InvalidAppend",
     "InvalidEvent",
     "InvalidExport",
@@ -112,8 +123,11 @@ __all__ = [
     "MissingAPIKey",
     "ModelNotFound",
     "NotSaved",
+    "NothingUnfinished",
+    "OutcomeUnknown",
     "OutputError",
     "OutputRefused",
+    "OwnerAlive",
     "PairingError",
     "ProviderError",
     "ProviderTimeout",
@@ -127,6 +141,7 @@ __all__ = [
     "StoreUnusable",
     "StreamAbandoned",
     "TurnOpen",
+    "TurnUnfinished",
     "UnknownEvent",
     "UnknownProvider",
     "UnknownStream",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
 
+from agent.engine.ask import OnUnfinished, Setup
 from agent.engine.bound import Bound
 from agent.engine.errors import ConfigurationError
 from agent.engine.handle import Binding, Handle
@@ -17,7 +18,6 @@ from agent.engine.settings import Limits, SettingsOptions, TurnOptions, check_se
 from agent.engine.sources import Sources
 from agent.engine.stores import LogStore, SessionStore, checked_export, checked_key
 from agent.engine.tools import Tool, Toolset
-from agent.engine.turn import Setup
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.export import holds, import_events
 from agent.eventstore.messages import Message
@@ -35,7 +35,9 @@ class Agent(Bound):
     ``provider`` is a name or a :class:`~agent.providers.Provider`; ``base_url`` points to
     another server of the same protocol. ``store`` keeps the sessions; without one each session
     lives in memory. ``max_steps``, ``max_retries``, ``timeout`` and ``deadline`` (seconds) bound
-    every turn, and further keyword arguments are the default settings of turns.
+    every turn. ``on_unfinished`` says what a new turn does about one that never ended because its
+    process is gone: ``"raise"`` an error, ``"resume"`` it first, or ``"abandon"`` it. Further
+    keyword arguments are the default settings of turns.
 
     Raises :class:`ConfigurationError`. An agent may be shared between threads and event loops.
     """
@@ -56,6 +58,7 @@ class Agent(Bound):
         max_output_retries: int = Limits().max_output_retries,
         timeout: float = 600.0,
         deadline: float | None = None,
+        on_unfinished: OnUnfinished = "raise",
         sources: Sources | None = None,
         **options: Unpack[SettingsOptions],
     ) -> None:
@@ -72,10 +75,15 @@ class Agent(Bound):
             raise ConfigurationError(f"name a model of {made.name}: Agent(..., model=...)")
         chosen_options: TurnOptions = {**options, "model": chosen}
         settings_of(chosen_options)
+        if "idempotency_key" in options:
+            raise ConfigurationError("an idempotency_key belongs to one turn: give it to run()")
+        if on_unfinished not in get_args(OnUnfinished):
+            choices = ", ".join(map(repr, get_args(OnUnfinished)))
+            raise ConfigurationError(f"on_unfinished takes one of {choices}, not {on_unfinished!r}")
         self.model = chosen
         self.options = options
         self.store = _checked_store(store)
-        self._setup = Setup(made, Toolset(tools), limits, sources or Sources())
+        self._setup = Setup(made, Toolset(tools), limits, sources or Sources(), on_unfinished)
 
     @property
     def provider(self) -> Provider:

@@ -17,6 +17,7 @@ from agent.engine.tools import ToolRun
 from agent.eventstore.errors import AgentError
 from agent.eventstore.messages import Message, ResultContent
 from agent.eventstore.record import Head, Recorded
+from agent.projections.conversation import Keyed
 from agent.projections.session import SessionState
 
 
@@ -42,11 +43,17 @@ class LoadAttachments(msgspec.Struct, frozen=True):
     digests: list[str]
 
 
+class RecallTurn(msgspec.Struct, frozen=True):
+    """Answered with a turn as it was when it completed."""
+
+    keyed: Keyed
+
+
 class Save(msgspec.Struct, frozen=True):
     """Hand the session to a store that keeps whole sessions."""
 
 
-StoreEffect = Load | CatchUp | Append | LoadAttachments | Save
+StoreEffect = Load | CatchUp | Append | LoadAttachments | RecallTurn | Save
 
 
 class CallModel(msgspec.Struct, frozen=True):

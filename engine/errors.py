@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.eventstore.errors import AgentError, StoreError
+
+if TYPE_CHECKING:
+    from agent.engine.unfinished import UnfinishedCall
+    from agent.eventstore.messages import Message
+    from agent.eventstore.values import Owner
 
 LONGEST_KEY = 1000
 """Characters that a session id may have."""
@@ -54,6 +61,28 @@ class InvalidSessionId(ConfigurationError):
 
 class HistoryExists(ConfigurationError):
     """``messages=`` was given for a session that already has a history."""
+
+
+class IdempotencyMismatch(ConfigurationError):
+    """The idempotency key belongs to a turn that was asked something else.
+
+    ``started`` is the version at which that turn began, ``recorded`` what it was asked, ``given``
+    what is asked now; both are equal where the asked shapes differ.
+    """
+
+    def __init__(
+        self, session_id: str, key: str, started: int, recorded: Message, given: Message
+    ) -> None:
+        what = "prompt" if recorded != given else "schema"
+        super().__init__(
+            f"idempotency_key {key!r} of session {session_id!r} belongs to the turn of version "
+            f"{started}, which has another {what}; use a key of its own for each request"
+        )
+        self.session_id = session_id
+        self.key = key
+        self.started = started
+        self.recorded = recorded
+        self.given = given
 
 
 class ProviderError(AgentError):
@@ -172,13 +201,77 @@ class SessionBusy(AgentError):
 class TurnOpen(AgentError):
     """The history cannot be changed while a turn is open. ``started`` is the turn's version."""
 
-    def __init__(self, session_id: str, started: int) -> None:
+    def __init__(self, session_id: str, started: int, words: str = "") -> None:
+        advice = "is open: resume() or abandon() it first, or read its stream to the end"
         super().__init__(
-            f"session {session_id!r} has an open turn (version {started}); "
-            "finish it, or start a new one"
+            f"the turn of session {session_id!r}, version {started}, {words or advice}"
         )
         self.session_id = session_id
         self.started = started
+
+
+class TurnUnfinished(TurnOpen):
+    """A turn never ended, and nothing else begins before it is finished or given up.
+
+    ``calls`` are those whose outcome nobody knows, and that wait for a decision.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        started: int,
+        calls: tuple[UnfinishedCall, ...] = (),
+        words: str = "",
+    ) -> None:
+        first = f"; first decide with {_RESOLVE} about: {_named(calls)}" if calls else ""
+        advice = f"never ended: resume() continues it, abandon() closes it{first}"
+        super().__init__(session_id, started, words or advice)
+        self.calls = calls
+
+
+class OwnerAlive(TurnUnfinished):
+    """Another process, thread or handle is running the turn, or may be.
+
+    ``owner`` is that process, ``certain`` whether it is known to be alive.
+    """
+
+    def __init__(self, session_id: str, started: int, owner: Owner, *, certain: bool) -> None:
+        alive = "is alive" if certain else "may be alive"
+        words = (
+            f"is run by process {owner.process} on {owner.host}, which {alive}: wait for it, or "
+            "take the turn from it with resume(takeover=True) or abandon(takeover=True)"
+        )
+        super().__init__(session_id, started, words=words)
+        self.owner = owner
+        self.certain = certain
+
+
+class OutcomeUnknown(TurnUnfinished):
+    """Nobody knows whether these calls have run: ``calls``, which wait for a decision."""
+
+    def __init__(self, session_id: str, started: int, calls: tuple[UnfinishedCall, ...]) -> None:
+        words = (
+            f"has calls that were started, and nobody knows whether they have run: {_named(calls)}."
+            f" Find out, decide with {_RESOLVE} about each, and resume()"
+        )
+        super().__init__(session_id, started, calls, words)
+
+
+class NothingUnfinished(AgentError):
+    """There is no turn to take up: the last one is complete, or something has come after it."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"session {session_id!r} has no unfinished turn; session.run(...) takes a new one"
+        )
+        self.session_id = session_id
+
+
+_RESOLVE = "resolve(call_id, result=... | retry=True | failed='why')"
+
+
+def _named(calls: tuple[UnfinishedCall, ...]) -> str:
+    return ", ".join(f"{call.call_id} ({call.tool})" for call in calls)
 
 
 class StreamAbandoned(AgentError):

@@ -9,12 +9,14 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, assert_never
 
+from agent.engine.ask import Setup
 from agent.engine.drivers import end
 from agent.engine.effects import (
     Append,
     CatchUp,
     Load,
     LoadAttachments,
+    RecallTurn,
     Save,
     StoreEffect,
 )
@@ -23,7 +25,7 @@ from agent.engine.journal import Journal
 from agent.engine.logs import log_appended
 from agent.engine.opening import Wanted, opened
 from agent.engine.request import RequestBuilder
-from agent.engine.turn import Ask, Setup, Steps, take_turn
+from agent.engine.unfinished import check_owner
 from agent.eventstore.errors import AgentError, ConflictError, UnknownStream
 from agent.eventstore.events import (
     Event,
@@ -34,24 +36,23 @@ from agent.eventstore.export import export_events
 from agent.eventstore.log import Durability
 from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, record
+from agent.projections import conversation
 from agent.projections import session as projection
+from agent.projections.conversation import Conversation, Keyed
 from agent.projections.fold import replay
 from agent.projections.pairing import Pairing
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from agent.engine.provider import Provider
     from agent.engine.run import Run
-    from agent.engine.stream import Response
     from agent.eventstore.log import EventLog
     from agent.eventstore.record import Recorded
+    from agent.projections.turn import Turn
 
 T = TypeVar("T")
-
-_CATCH_UPS = 8
-"""How often the start of a turn follows other writers before it gives up."""
 
 
 class Binding(NamedTuple):
@@ -83,7 +84,7 @@ class Handle:
     def after_fork(self) -> None:
         """Begin anew in a child process: what its parent's threads were doing stays half done."""
         self._journal: Journal | None = None
-        self._requests = RequestBuilder()
+        self.requests = RequestBuilder()
         self._active: Run[Any] | None = None
         self._user: dict[str, object] = {}
         self._loading = threading.RLock()
@@ -121,7 +122,8 @@ class Handle:
         return opened(self._journal_of(state), self._wanted)
 
     def _journal_of(self, state: SessionState) -> Journal:
-        return Journal(self.binding.key, state, self.setup.sources)
+        begun = self._journal.begun if self._journal else b""
+        return Journal(self.binding.key, state, self.setup.sources, begun)
 
     @property
     def state(self) -> SessionState:
@@ -150,6 +152,8 @@ class Handle:
                 self._catch_up()
             case LoadAttachments(digests):
                 return {digest: self.log.get_blob(digest) for digest in digests}
+            case RecallTurn(keyed):
+                return self._recall(keyed)
             case Save():
                 self.save()
             case _:
@@ -199,13 +203,40 @@ class Handle:
             if isinstance(event, MessageAdded):
                 now = journal.state.conversation
                 Pairing(now.view.last(now.transcript)).see(event.message)
-            try:
+            self._write([event])
+
+    def intervene(
+        self, decide: Callable[[Conversation], Iterable[Event]], *, takeover: bool
+    ) -> None:
+        """Append what somebody decides about the unfinished turn, seen as it is now.
+
+        Raises :class:`OwnerAlive` while another may be running it, unless it is taken over.
+        """
+        with self.exclusive():
+            self._check_owner(takeover=takeover)
+            self._end_active()
+            self._catch_up()
+            self._check_owner(takeover=takeover)
+            self._write(decide(self.journal.state.conversation))
+
+    def _check_owner(self, *, takeover: bool) -> None:
+        turn = self.journal.committed.conversation.turn
+        if turn is not None and not takeover:
+            check_owner(self.binding.key, turn, self.setup.sources.owner())
+
+    def _write(self, events: Iterable[Event]) -> None:
+        """Record events and make them durable, and nothing at all if there are none."""
+        journal, given = self.journal, list(events)
+        if not given:
+            return
+        try:
+            for event in given:
                 journal.record(event)
-                self.commit()
-            except BaseException:
-                journal.forget()
-                raise
-            self.save()
+            self.commit()
+        except BaseException:
+            journal.forget()
+            raise
+        self.save()
 
     def _check_settled(self, state: SessionState) -> None:
         turn = state.conversation.turn
@@ -237,7 +268,7 @@ class Handle:
         journal = self.journal
         known = journal.committed
         if journal.pending:
-            self._requests = RequestBuilder()
+            self.requests = RequestBuilder()
         if not known.version:
             self._journal = self._load()
             return
@@ -258,39 +289,28 @@ class Handle:
 
     # Turns
 
-    def program(self, ask: Ask[T]) -> Steps[Response[T]]:
-        """A turn that first follows a stream that others have moved on."""
-        yield Load()
-        tries = 0
-        while True:
-            tries += 1
-            journal = self.journal
-            before = journal.committed
-            try:
-                response = yield from take_turn(journal, self._requests, ask, self.setup)
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                journal.forget()
-                late = isinstance(error, ConflictError) and journal.committed is before
-                if not late or tries > _CATCH_UPS:
-                    yield from _saved_after(error)
-                    raise
-                yield CatchUp()
-            else:
-                yield Save()
-                return response
+    def _recall(self, keyed: Keyed) -> Turn:
+        """A turn as it was when it completed, from its own events alone."""
+        before = Conversation(version=keyed.started - 1)
+        facts = self.log.read(self.binding.key, after=before.version, until=keyed.completed - 1)
+        turn = replay(conversation.evolve, facts, before).turn
+        if turn is None:
+            raise self._deleted()
+        return turn
 
     def claim(self, run: Run[Any]) -> None:
         """Make this the session's turn; one that nobody is advancing is abandoned.
 
         The caller holds the session exclusively.
         """
+        self._end_active()
+        self._active = run
+
+    def _end_active(self) -> None:
         active = self._active
         if active is not None and not active.over:
             active.superseded = active.held = True
             end(active, self, GeneratorExit())
-        self._active = run
 
     # Forks and other versions
 
@@ -313,7 +333,7 @@ class Handle:
         if here:
             with suppress(SessionBusy), self.exclusive():
                 if self.journal.committed is known:
-                    child._requests = self._requests.branch()
+                    child.requests = self.requests.branch()
         child.save()
         return child
 
@@ -365,11 +385,3 @@ class Handle:
                 f"session {self.binding.key!r} has versions 1 to {last}, not {version!r}",
                 stream=self.binding.key,
             )
-
-
-def _saved_after(error: BaseException) -> Steps[None]:
-    """Save what a turn that ended in an error has left; the error is what the caller gets."""
-    try:
-        yield Save()
-    except NotSaved as unsaved:
-        error.add_note(str(unsaved))

@@ -24,12 +24,18 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """One stream's state, ``committed`` and as if what is recorded were durable too."""
+    """One stream's state, ``committed`` and as if what is recorded were durable too.
 
-    def __init__(self, stream: str, committed: SessionState, sources: Sources) -> None:
+    ``begun`` is the tenure of the last turn that was begun or resumed here, and landed.
+    """
+
+    def __init__(
+        self, stream: str, committed: SessionState, sources: Sources, begun: bytes = b""
+    ) -> None:
         self.stream = stream
         self.committed = committed
         self.state = committed
+        self.begun = begun
         self._sources = sources
         self._opening = 0
         self._opened = committed
@@ -41,14 +47,16 @@ class Journal:
         """Recorded, but not durable yet."""
         return tuple(self._pending)
 
-    def record(self, event: Event, announce: StreamEvent[Any] | None = None) -> Recorded:
-        """Record an event; what is announced goes to the caller once the event is durable."""
+    def record(self, event: Event) -> Recorded:
+        """Record an event."""
         (fact,) = record([self._sources.prepare(event)], stream=self.stream, after=self.state.head)
         self.state = projection.evolve(self.state, fact)
         self._pending.append(fact)
-        if announce is not None:
-            self._announced.append(announce)
         return fact
+
+    def announce(self, event: StreamEvent[Any]) -> None:
+        """Tell the caller something once everything recorded is durable."""
+        self._announced.append(event)
 
     def commit(self) -> Generator[Effect, Any, None]:
         """Make everything recorded durable, then announce it."""

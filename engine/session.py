@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
+import msgspec
+
+from agent.engine.ask import Ask, Resume
 from agent.engine.bound import Bound
 from agent.engine.output import Output
 from agent.engine.prompts import Prompted, checked_message, message_of
 from agent.engine.settings import TurnOptions, settings_of
 from agent.engine.streams import AsyncStream, Stream
-from agent.engine.turn import Ask
+from agent.engine.unfinished import abandoning, decision, explained, resolving
 from agent.eventstore.errors import AttachmentMissing
 from agent.eventstore.events import HistoryCleared, MessageAdded
 from agent.eventstore.messages import FilePart, ImagePart, Link, Message
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from agent.engine.agent import Agent
     from agent.engine.handle import Handle
     from agent.engine.stream import Response
+    from agent.engine.unfinished import UnfinishedTurn
     from agent.eventstore.record import Recorded
     from agent.projections.session import SessionState
     from agent.projections.usage import SessionUsage
@@ -144,7 +149,7 @@ class Session(Bound):
         """Take one turn and return the response.
 
         ``prompt`` is text, a user's message, or its parts. Raises :class:`AgentError`; the
-        history is then as before.
+        history is then as before. :class:`TurnUnfinished` says that an earlier turn never ended.
         """
         return Stream(self._handle, self._ask(prompt, options)).finish()
 
@@ -186,13 +191,100 @@ class Session(Bound):
         chosen: TurnOptions = {**self._agent.options, **options}
         settings = settings_of(chosen)
         model = chosen.get("model") or self._agent.model
-        return Ask(message_of(prompt), model, settings, stream)
+        key = chosen.get("idempotency_key")
+        return Ask(message_of(prompt), model, settings, stream, None, key)
 
     def _ask_shaped(
         self, prompt: Prompted, schema: type[T] | TypeAdapter[T], options: TurnOptions
     ) -> Ask[T]:
         ask = self._ask(prompt, options)
-        return Ask(ask.input, ask.model, ask.settings, ask.stream, Output(schema))
+        return Ask(
+            ask.input, ask.model, ask.settings, ask.stream, Output(schema), ask.idempotency_key
+        )
+
+    # Unfinished turns
+
+    @property
+    def unfinished_turn(self) -> UnfinishedTurn | None:
+        """Where the last turn stands if it did not complete and can be taken up again.
+
+        A turn that failed or was abandoned can be until the next turn or change of the history.
+        """
+        setup = self._handle.setup
+        return explained(self._handle.state.conversation, setup.tools, setup.sources.owner())
+
+    @overload
+    def resume(self, *, takeover: bool = False) -> Response[None]: ...
+    @overload
+    def resume(
+        self, *, schema: type[T] | TypeAdapter[T], takeover: bool = False
+    ) -> Response[T]: ...
+    def resume(
+        self, *, schema: type[Any] | TypeAdapter[Any] | None = None, takeover: bool = False
+    ) -> Response[Any]:
+        """Go on with the unfinished turn from where its log stops, and return its response.
+
+        Recorded results are used, not repeated; a model call without an answer is made again.
+        ``schema`` is that of a ``json`` turn. Raises :class:`OutcomeUnknown` for calls that wait
+        for :meth:`resolve`, :class:`OwnerAlive` unless ``takeover``, :class:`NothingUnfinished`.
+        """
+        return Stream(self._handle, self._resume(schema, takeover)).finish()
+
+    @overload
+    async def resume_async(self, *, takeover: bool = False) -> Response[None]: ...
+    @overload
+    async def resume_async(
+        self, *, schema: type[T] | TypeAdapter[T], takeover: bool = False
+    ) -> Response[T]: ...
+    async def resume_async(
+        self, *, schema: type[Any] | TypeAdapter[Any] | None = None, takeover: bool = False
+    ) -> Response[Any]:
+        """As :meth:`resume`, without blocking the event loop."""
+        return await AsyncStream(self._handle, self._resume(schema, takeover)).finish()
+
+    def resume_stream(self, *, takeover: bool = False) -> Stream[None]:
+        """As :meth:`resume`, handing out the events of what is left as they happen."""
+        return Stream(self._handle, self._resume(None, takeover, stream=True))
+
+    async def resume_stream_async(self, *, takeover: bool = False) -> AsyncStream[None]:
+        """As :meth:`resume_stream`: ``async for event in await ...``."""
+        return AsyncStream(self._handle, self._resume(None, takeover, stream=True))
+
+    def _resume(
+        self,
+        schema: type[Any] | TypeAdapter[Any] | None,
+        takeover: bool,  # noqa: FBT001 - named by every caller of ours
+        *,
+        stream: bool = False,
+    ) -> Resume[Any]:
+        output = None if schema is None else Output(schema)
+        return Resume(stream, self._agent.model, output, takeover)
+
+    def abandon(self, reason: str = "abandoned", *, takeover: bool = False) -> None:
+        """Close the open turn: the log keeps everything, the history stays as it was.
+
+        Does nothing when no turn is open. Raises :class:`OwnerAlive` unless ``takeover``.
+        """
+        self._handle.intervene(partial(abandoning, reason=reason), takeover=takeover)
+
+    def resolve(
+        self,
+        call_id: str,
+        *,
+        result: object = msgspec.UNSET,
+        retry: Literal[True] | None = None,
+        failed: str | None = None,
+        takeover: bool = False,
+    ) -> None:
+        """Decide about a call whose outcome is unknown, for :meth:`resume` to go on.
+
+        Either give its ``result`` as the tool would have returned it, or let it run again as a new
+        call with ``retry=True``, or say why it ``failed``. Raises :class:`ConfigurationError` for
+        a call that is not unknown, :class:`OwnerAlive` unless ``takeover``.
+        """
+        decided = decision(call_id, result, retry, failed)
+        me = self._handle.setup.sources.owner()
+        self._handle.intervene(partial(resolving, decided=decided, me=me), takeover=takeover)
 
     # History
 

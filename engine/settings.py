@@ -39,10 +39,12 @@ class SettingsOptions(TypedDict, total=False):
 class TurnOptions(SettingsOptions, total=False):
     """Keyword arguments of ``run``, ``stream``, ``json`` and their async forms.
 
-    ``model`` names another model for this turn.
+    ``model`` names another model for this turn. ``idempotency_key`` names the request: asked again
+    under the same key, the session gives the recorded response instead of another turn.
     """
 
     model: str
+    idempotency_key: str
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -56,7 +58,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "tool_choice": str,
     "parallel_tool_calls": bool,
     "model": str,
+    "idempotency_key": str,
 }
+
+_NO_SETTINGS = TurnOptions.__optional_keys__ - SettingsOptions.__optional_keys__
 
 
 def settings_of(options: SettingsOptions) -> Settings:
@@ -81,7 +86,7 @@ def settings_of(options: SettingsOptions) -> Settings:
     extra = options.get("extra")
     if extra is not None:
         _check("extra", extra, (dict, Mapping))
-    fields = {name: options.get(name) for name in _KINDS if name != "model"}
+    fields = {name: options.get(name) for name in _KINDS if name not in _NO_SETTINGS}
     return Settings(
         **fields,
         stop=stop,

@@ -7,11 +7,10 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 
 import msgspec
 
+from agent.engine.owners import this_process
 from agent.eventstore.chain import SALT_BYTES
 from agent.eventstore.events import Event
 from agent.eventstore.record import Prepared, prepare
@@ -26,25 +25,6 @@ def new_salt() -> bytes:
 def new_id() -> str:
     """A fresh session id."""
     return uuid.uuid4().hex
-
-
-def this_process() -> Owner:
-    """The process that runs this turn."""
-    return _owner(os.getpid())
-
-
-@cache
-def _owner(process: int) -> Owner:
-    return Owner(os.uname().nodename, process, _started(process))
-
-
-def _started(process: int) -> int:
-    """When a process started, in clock ticks since boot; 0 where the system does not tell."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[19])
 
 
 class Sources(msgspec.Struct, frozen=True):

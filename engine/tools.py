@@ -58,7 +58,10 @@ class ToolContext(msgspec.Struct, frozen=True):
 class Tool(Generic[P, R]):
     """A function that a model may call; calling it directly calls the function.
 
-    ``timeout`` is in seconds. Raises :class:`~agent.engine.errors.InvalidTool`.
+    ``timeout`` is in seconds. When a crash leaves the outcome of a call unknown, a tool that is
+    ``retry_safe`` (it only reads) is run again, one that is ``idempotent`` (it hands on the
+    idempotency key of its context) is run again with the same key, and all others wait for
+    ``session.resolve``. Raises :class:`~agent.engine.errors.InvalidTool`.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class Tool(Generic[P, R]):
         name: str | None = None,
         description: str | None = None,
         timeout: float | None = None,
+        retry_safe: bool | None = None,
+        idempotent: bool | None = None,
     ) -> None:
         given: object = function
         if not callable(given) or isinstance(given, type):
@@ -79,6 +84,9 @@ class Tool(Generic[P, R]):
         self.name = own if name is None else name
         self.timeout = inner.timeout if inner and timeout is None else timeout
         self.description = inner.description if inner and description is None else description
+        inherit = inner is not None and retry_safe is None and idempotent is None
+        self.retry_safe = inner.retry_safe if inner and inherit else retry_safe or False
+        self.idempotent = inner.idempotent if inner and inherit else idempotent or False
         self._check()
         update_wrapper(self, named, updated=())
 
@@ -95,9 +103,20 @@ class Tool(Generic[P, R]):
                 check_seconds("timeout", self.timeout)
             except ConfigurationError as error:
                 raise InvalidTool(f"tool {self.name}: {error}") from None
+        self._check_repetition()
         if inspect.isgeneratorfunction(self._written) or inspect.isasyncgenfunction(self._written):
             raise InvalidTool(
                 f"tool {self.name} yields its results one by one; return them as a list"
+            )
+
+    def _check_repetition(self) -> None:
+        for name in ("retry_safe", "idempotent"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidTool(f"tool {self.name}: {name} must be True or False")
+        if self.retry_safe and self.idempotent:
+            raise InvalidTool(
+                f"tool {self.name}: choose one: retry_safe runs again as a new call, idempotent "
+                "runs again with the same key"
             )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -273,7 +292,12 @@ def _schema_generator() -> type[GenerateJsonSchema]:
 def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 @overload
 def tool(
-    *, name: str | None = None, description: str | None = None, timeout: float | None = None
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    timeout: float | None = None,
+    retry_safe: bool | None = None,
+    idempotent: bool | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -282,8 +306,10 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     timeout: float | None = None,
+    retry_safe: bool | None = None,
+    idempotent: bool | None = None,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
-    """Make a function a tool, with or without arguments.
+    """Make a function a tool, with or without arguments, which are those of :class:`Tool`.
 
     >>> @tool
     ... def add(a: int, b: int) -> int:
@@ -294,7 +320,14 @@ def tool(
     """
 
     def decorate(function: Callable[P, R]) -> Tool[P, R]:
-        return Tool(function, name=name, description=description, timeout=timeout)
+        return Tool(
+            function,
+            name=name,
+            description=description,
+            timeout=timeout,
+            retry_safe=retry_safe,
+            idempotent=idempotent,
+        )
 
     return decorate if function is None else decorate(function)
 

@@ -1,19 +1,22 @@
 """The turn: a generator without I/O that decides what happens next.
 
-It reads the projected state, records events, yields effects and gets their outcomes. Where it
-commits: {turn.started, model.requested} before the model is called, {model.responded, every
-tool.called} before a tool runs, each batch of tool results the moment it is known, and
-{model.responded, turn.completed} at the end.
+It reads the projected state, records events, yields effects and gets their outcomes. What comes
+next follows from the state of the open turn alone, so a turn that is resumed goes on where its log
+stops. Where it commits: {turn.started, model.requested} before the model is called,
+{model.responded, every tool.called} before a tool runs, each batch of tool results the moment it
+is known, and {model.responded, turn.completed} at the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
 
 import msgspec
 
 from agent.engine import output as structured
+from agent.engine.ask import Ask, Resume, Setup, response_of
+from agent.engine.deadline import Deadline
 from agent.engine.effects import (
     Answered,
     AwaitTools,
@@ -32,11 +35,12 @@ from agent.engine.errors import (
     OutputRefused,
 )
 from agent.engine.failures import failure_of
+from agent.engine.owners import drives, leaves
 from agent.engine.provider import Prompt
 from agent.engine.retries import retry_delay
 from agent.engine.settings import settings_of_step
-from agent.engine.stream import Response, ToolCallEvent, ToolResultEvent
-from agent.engine.tools import ToolContext, ToolRun, Toolset
+from agent.engine.stream import Response, StreamEvent, ToolCallEvent, ToolResultEvent
+from agent.engine.tools import ToolContext, ToolRun
 from agent.eventstore.errors import AgentError, StoreError
 from agent.eventstore.events import (
     ModelFailed,
@@ -44,62 +48,42 @@ from agent.eventstore.events import (
     ModelResponded,
     OutputRejected,
     ToolCalled,
+    ToolResolved,
     ToolReturned,
     ToolsDeclared,
     TurnAbandoned,
     TurnCompleted,
     TurnFailed,
+    TurnResumed,
     TurnStarted,
 )
 from agent.eventstore.messages import Message, TextPart, ToolCallPart
-from agent.eventstore.values import Failure, Settings, Usage, tools_digest
+from agent.eventstore.values import Failure, tools_digest
 
 if TYPE_CHECKING:
     from agent.engine.journal import Journal
-    from agent.engine.output import Output
-    from agent.engine.provider import Answer, Provider
+    from agent.engine.provider import Answer
     from agent.engine.request import RequestBuilder
-    from agent.engine.settings import Limits
-    from agent.engine.sources import Sources
+    from agent.projections.turn import Call, Turn
 
 T = TypeVar("T")
 V = TypeVar("V")
-
-_HARDLY_ANY = 0.001
 
 Steps = Generator[Effect, Any, V]
 """A part of a turn: yields effects, is sent their outcomes, returns a value."""
 
 
-class Ask(msgspec.Struct, Generic[T], frozen=True):
-    """What the caller wants of one turn."""
-
-    input: Message
-    model: str
-    settings: Settings
-    stream: bool
-    output: Output[T] | None = None
-
-
-class Setup(msgspec.Struct, frozen=True):
-    """What a turn works with."""
-
-    provider: Provider
-    tools: Toolset
-    limits: Limits
-    sources: Sources
-
-
 def take_turn(
-    journal: Journal, requests: RequestBuilder, ask: Ask[T], setup: Setup
+    journal: Journal, requests: RequestBuilder, ask: Ask[T] | Resume[T], setup: Setup
 ) -> Steps[Response[T]]:
-    """One whole turn, from the user's input to the response.
+    """One whole turn from the user's input to the response, or the rest of an unfinished one.
 
-    Raises what ended it, after recording that end.
+    A turn that is open when another is asked for is abandoned; whoever calls this has made sure
+    that it may be. Raises what ended the turn, after recording that end.
     """
     turn = _Turn(journal, requests, ask, setup)
     try:
-        turn.start()
+        turn.enter()
         return (yield from turn.steps())
     except TurnDropped as dropped:
         yield from turn.abandon(dropped)
@@ -110,70 +94,106 @@ def take_turn(
     except Exception as error:
         yield from turn.fail(error)
         raise
+    finally:
+        leaves(turn.tenure)
 
 
 class _Turn(Generic[T]):
-    """The working parts of :func:`take_turn`."""
+    """The working parts of :func:`take_turn`.
+
+    What has happened in the turn is in the journal alone; ``tenure`` says which turn is meant.
+    """
 
     def __init__(
-        self, journal: Journal, requests: RequestBuilder, ask: Ask[T], setup: Setup
+        self, journal: Journal, requests: RequestBuilder, ask: Ask[T] | Resume[T], setup: Setup
     ) -> None:
         self._journal = journal
         self._requests = requests
         self._ask = ask
         self._setup = setup
-        self._usage = Usage()
-        self._calls: list[ToolCallPart] = []
-        self._rejections = 0
-        self._started = 0
-        limit = setup.limits.deadline
-        self._deadline = None if limit is None else setup.sources.monotonic() + limit
+        self.tenure = b""
+        self._deadline = Deadline(setup.limits.deadline, setup.sources.monotonic)
 
-    def start(self) -> None:
-        """Record the beginning."""
-        journal, setup = self._journal, self._setup
-        if journal.state.conversation.turn is not None:
-            journal.record(TurnAbandoned(reason="interrupted"))
-        digest = tools_digest(setup.tools.definitions) if setup.tools.names else ""
-        if digest != journal.state.conversation.tools.digest:
-            journal.record(ToolsDeclared(tools=setup.tools.definitions, digest=digest))
-        fact = journal.record(
+    def enter(self) -> None:
+        """Record that the turn begins, or who takes it up."""
+        owner, conversation = self._setup.sources.owner(), self._journal.state.conversation
+        if isinstance(self._ask, Resume):
+            self._hold(TurnResumed(owner=owner))
+            self._declare_tools()
+            self._retry_reads()
+            return
+        if conversation.turn is not None:
+            self._journal.record(TurnAbandoned(reason="interrupted"))
+        self._declare_tools()
+        self._hold(
             TurnStarted(
                 input=self._ask.input,
                 settings=self._ask.settings,
                 output=self._ask.output.schema if self._ask.output else None,
-                owner=setup.sources.owner(),
+                idempotency_key=self._ask.idempotency_key,
+                owner=owner,
             )
         )
-        self._started = fact.version
+
+    def _hold(self, event: TurnStarted | TurnResumed) -> None:
+        self.tenure = self._journal.record(event).hash
+        drives(self.tenure)
+
+    def _declare_tools(self) -> None:
+        tools = self._setup.tools
+        digest = tools_digest(tools.definitions) if tools.names else ""
+        if digest != self._journal.state.conversation.tools.digest:
+            self._journal.record(ToolsDeclared(tools=tools.definitions, digest=digest))
+
+    def _retry_reads(self) -> None:
+        """Let calls of unknown outcome run again whose tools are declared safe to."""
+        for call in self._turn.pending_calls:
+            found = self._setup.tools.get(call.part.name)
+            if call.state == "unknown" and found is not None and found.retry_safe:
+                self._journal.record(ToolResolved(call_id=call.part.call_id, how="retry"))
+
+    @property
+    def _turn(self) -> Turn:
+        """The turn as it stands, what is only recorded included."""
+        turn = self._journal.state.conversation.turn
+        if turn is None or turn.tenure != self.tenure:
+            raise AssertionError("the turn of this generator is not the open one")
+        return turn
+
+    def _commit(self) -> Steps[None]:
+        yield from self._journal.commit()
+        self._journal.begun = self.tenure
 
     def steps(self) -> Steps[Response[T]]:
-        """Ask the model and run its tools until it has answered."""
-        limit = self._setup.limits.max_steps
-        for step in range(1, limit + 1):
-            answered = yield from self._ask_model(step)
-            responded = self._respond(answered)
-            if responded.message.tool_calls:
-                yield from self._run_tools(responded.message.tool_calls)
-                continue
-            try:
-                value = self._check_output(responded)
-            except structured.OutputRejection as rejection:
-                self._reject(rejection, responded.message)
-                continue
-            return (yield from self._complete(responded, value))
-        message = f"the model has not finished after {limit} steps; raise max_steps to allow more"
-        raise LimitExceeded(message, limit="max_steps")
+        """Do what the turn waits for until it has its answer."""
+        while True:
+            turn = self._turn
+            match turn.waits_for:
+                case "model":
+                    yield from self._ask_model(turn.steps + 1)
+                case "tools":
+                    yield from self._run_tools(turn.pending_calls)
+                case "end":
+                    response = yield from self._conclude(turn)
+                    if response is not None:
+                        return response
+                case _:
+                    assert_never(turn.waits_for)
 
     # The model
 
-    def _ask_model(self, step: int) -> Steps[Answered]:
+    def _ask_model(self, step: int) -> Steps[None]:
+        limit = self._setup.limits.max_steps
+        if step > limit:
+            words = f"the model has not finished after {limit} steps; raise max_steps to allow more"
+            raise LimitExceeded(words, limit="max_steps")
         attempt = 0
         while True:
             attempt += 1
-            outcome = yield from self._attempt(step, attempt)
+            outcome = yield from self._attempt(step)
             if isinstance(outcome, Answered):
-                return outcome
+                self._respond(outcome)
+                return
             self._journal.record(
                 ModelFailed(
                     error=failure_of(outcome.error),
@@ -186,30 +206,24 @@ class _Turn(Generic[T]):
             )
             if delay is None:
                 raise outcome.error
-            self._check_wait(delay, outcome.error)
-            yield from self._journal.commit()
+            self._deadline.check_wait(delay, outcome.error)
+            yield from self._commit()
             yield Wait(delay)
 
-    def _attempt(self, step: int, attempt: int) -> Steps[Answered | CallFailed]:
+    def _attempt(self, step: int) -> Steps[Answered | CallFailed]:
         conversation, provider = self._journal.state.conversation, self._setup.provider
-        prompt = Prompt(
-            self._ask.model,
-            conversation.system,
-            conversation.tools.definitions,
-            settings_of_step(self._ask.settings, step),
-            self._ask.output.schema if self._ask.output else None,
-            self._ask.stream,
-        )
+        asked = self._turn.asked
+        prompt = self._prompt(step)
         attachments: Mapping[str, bytes] = {}
         needed = self._requests.attachments(conversation, provider, prompt)
         if needed:
             attachments = yield LoadAttachments(needed)
-        self._remaining()
+        self._deadline.remaining()
         request = self._requests.build(conversation, provider, prompt, attachments)
         self._journal.record(
             ModelRequested(
                 step=step,
-                attempt=attempt,
+                attempt=asked.attempt + 1 if asked and asked.step == step else 1,
                 provider=provider.name,
                 api=provider.api,
                 model=prompt.model,
@@ -218,23 +232,33 @@ class _Turn(Generic[T]):
                 digest=request.digest,
             )
         )
-        yield from self._journal.commit()
-        return (yield CallModel(msgspec.structs.replace(request, deadline=self._left())))
+        yield from self._commit()
+        return (yield CallModel(msgspec.structs.replace(request, deadline=self._deadline.left)))
 
-    def _respond(self, answered: Answered) -> ModelResponded:
-        answer = answered.answer
-        event = ModelResponded(
-            message=self._with_own_ids(answer),
-            finish_reason=answer.finish_reason,
-            raw_finish_reason=answer.raw_finish_reason,
-            usage=answer.usage,
-            model=answer.model,
-            response_id=answer.response_id,
-            elapsed=answered.elapsed,
+    def _prompt(self, step: int) -> Prompt:
+        conversation, turn = self._journal.state.conversation, self._turn
+        return Prompt(
+            turn.asked.model if turn.asked else self._ask.model,
+            conversation.system,
+            conversation.tools.definitions,
+            settings_of_step(turn.input.settings, step),
+            turn.input.output,
+            self._ask.stream,
         )
-        self._usage += answer.usage
-        self._journal.record(event)
-        return event
+
+    def _respond(self, answered: Answered) -> None:
+        answer = answered.answer
+        self._journal.record(
+            ModelResponded(
+                message=self._with_own_ids(answer),
+                finish_reason=answer.finish_reason,
+                raw_finish_reason=answer.raw_finish_reason,
+                usage=answer.usage,
+                model=answer.model,
+                response_id=answer.response_id,
+                elapsed=answered.elapsed,
+            )
+        )
 
     def _with_own_ids(self, answer: Answer) -> Message:
         """Name the calls ourselves: providers omit ids and repeat them."""
@@ -251,36 +275,41 @@ class _Turn(Generic[T]):
 
     # Tools
 
-    def _run_tools(self, calls: tuple[ToolCallPart, ...]) -> Steps[None]:
-        names = {call.call_id: call.name for call in calls}
-        self._calls += calls
+    def _run_tools(self, calls: tuple[Call, ...]) -> Steps[None]:
+        names = {call.part.call_id: call.part.name for call in calls}
         runs = [run for call in calls if (run := self._intend(call))]
-        yield from self._journal.commit()
+        yield from self._commit()
         if runs:
             yield StartTools(tuple(runs))
         waiting = len(runs)
         while waiting:
-            outcomes: list[ToolOutcome] = yield AwaitTools(self._remaining())
+            outcomes: list[ToolOutcome] = yield AwaitTools(self._deadline.remaining())
             if not outcomes:
-                self._remaining()
+                self._deadline.remaining()
             for outcome in outcomes:
                 self._returned(outcome, names[outcome.call_id])
             waiting -= len(outcomes)
             if waiting:
-                yield from self._journal.commit()
+                yield from self._commit()
 
-    def _intend(self, call: ToolCallPart) -> ToolRun | None:
-        """Record that a tool is about to run; a call that no tool can serve is answered at once."""
-        found = self._setup.tools.get(call.name)
-        announce = ToolCallEvent(call.call_id, call.name, call.arguments)
+    def _intend(self, call: Call) -> ToolRun | None:
+        """Record that a tool is about to run, unless that is recorded: then it is the same intent.
+
+        A call that no tool can serve is answered at once.
+        """
+        part = call.part
+        found = self._setup.tools.get(part.name)
         if found is None:
             known = ", ".join(self._setup.tools.names) or "none"
-            text = f"UnknownTool: there is no tool {call.name[:100]!r}; the tools are: {known}"
-            self._returned(ToolOutcome(call.call_id, (TextPart(text),), True, 0.0), call.name)  # noqa: FBT003
+            text = f"UnknownTool: there is no tool {part.name[:100]!r}; the tools are: {known}"
+            self._returned(ToolOutcome(part.call_id, (TextPart(text),), True, 0.0), part.name)  # noqa: FBT003
             return None
-        fact = self._journal.record(ToolCalled(call_id=call.call_id, tool=call.name), announce)
-        context = ToolContext(self._journal.stream, call.call_id, fact.hash.hex())
-        return ToolRun(found, call.arguments, context)
+        key = call.key
+        if key is None:
+            intent = ToolCalled(call_id=part.call_id, tool=part.name)
+            key = self._journal.record(intent).hash.hex()
+        self._announce(ToolCallEvent(part.call_id, part.name, part.arguments))
+        return ToolRun(found, part.arguments, ToolContext(self._journal.stream, part.call_id, key))
 
     def _returned(self, outcome: ToolOutcome, name: str) -> None:
         event = ToolReturned(
@@ -291,9 +320,28 @@ class _Turn(Generic[T]):
         )
         text = "".join(part.text for part in outcome.content if isinstance(part, TextPart))
         announce = ToolResultEvent(outcome.call_id, name, text, outcome.is_error)
-        self._journal.record(event, announce)
+        self._journal.record(event)
+        self._announce(announce)
+
+    def _announce(self, event: StreamEvent[T]) -> None:
+        if not (isinstance(self._ask, Resume) and self._ask.silent):
+            self._journal.announce(event)
 
     # The answer
+
+    def _conclude(self, turn: Turn) -> Steps[Response[T] | None]:
+        """End the turn with its last answer; None when that does not fit and is asked again."""
+        answer = turn.answer
+        if answer is None:
+            raise AssertionError("a turn that waits for its end has an answer")
+        try:
+            value = self._check_output(answer)
+        except structured.OutputRejection as rejection:
+            self._reject(turn, rejection, answer.message)
+            return None
+        self._journal.record(TurnCompleted())
+        yield from self._commit()
+        return response_of(turn, answer, value, self._journal.state.version)
 
     def _check_output(self, responded: ModelResponded) -> T | None:
         """The validated output. Raises what is not worth asking again for."""
@@ -308,10 +356,9 @@ class _Turn(Generic[T]):
             )
         return self._ask.output.parse(message.text)
 
-    def _reject(self, rejection: structured.OutputRejection, message: Message) -> None:
+    def _reject(self, turn: Turn, rejection: structured.OutputRejection, message: Message) -> None:
         limit = self._setup.limits.max_output_retries
-        self._rejections += 1
-        if self._rejections > limit:
+        if turn.rejections >= limit:
             raise OutputError(
                 f"no answer of {limit + 1} fits the schema: {rejection}; simplify the schema, or "
                 "raise max_output_retries",
@@ -323,29 +370,13 @@ class _Turn(Generic[T]):
         )
         self._journal.record(event)
 
-    def _complete(self, responded: ModelResponded, value: T | None) -> Steps[Response[T]]:
-        open_turn = self._journal.state.conversation.turn
-        kept = tuple(open_turn.kept) if open_turn else ()
-        self._journal.record(TurnCompleted())
-        yield from self._journal.commit()
-        return Response(
-            text=responded.message.text,
-            output=cast("T", value),  # None only where T is None
-            messages=kept,
-            tool_calls=tuple(self._calls),
-            usage=self._usage,
-            finish_reason=responded.finish_reason,
-            model=responded.model or self._ask.model,
-            version=self._journal.state.version,
-        )
-
     # Other ends
 
     def abandon(self, dropped: TurnDropped) -> Steps[None]:
         """Record that the caller is gone, with what had arrived of the answer."""
         self._journal.forget()
         turn = self._journal.state.conversation.turn
-        if turn is None or turn.started != self._started:
+        if turn is None or turn.tenure != self.tenure:
             return
         if turn.request is not None:
             error = Failure("TurnDropped", dropped.reason)
@@ -353,7 +384,7 @@ class _Turn(Generic[T]):
                 ModelFailed(error=error, partial=dropped.partial, elapsed=dropped.elapsed)
             )
         self._journal.record(TurnAbandoned(reason=dropped.reason))
-        yield from self._journal.commit()
+        yield from self._commit()
 
     def fail(self, error: Exception) -> Steps[None]:
         """Record what ended the turn, unless nothing of it is in the log yet.
@@ -361,41 +392,19 @@ class _Turn(Generic[T]):
         Also for what is no error of ours: a validator of the caller's, a provider of one's own.
         """
         committed = self._journal.committed.conversation.turn
-        if committed is None or committed.started != self._started:
+        if committed is None or committed.tenure != self.tenure:
             return
         completed = self.completed_calls
         if isinstance(error, AgentError):
             error.completed_calls = completed
         self._journal.record(TurnFailed(error=failure_of(error), completed_calls=completed))
-        yield from self._journal.commit()
+        yield from self._commit()
 
     @property
     def completed_calls(self) -> tuple[str, ...]:
         """The calls of this turn whose tools have run."""
         for state in (self._journal.state, self._journal.committed):
             turn = state.conversation.turn
-            if turn is not None and turn.started == self._started:
+            if turn is not None and turn.tenure == self.tenure:
                 return turn.completed_calls
         return ()
-
-    def _check_wait(self, delay: float, cause: AgentError) -> None:
-        """Refuse to wait past the deadline for another attempt."""
-        left = self._remaining()
-        if left is not None and left <= delay:
-            limit = self._setup.limits.deadline
-            words = f"no time is left of {limit} s to try again in {delay:.1f} s: {cause}"
-            raise LimitExceeded(words, limit="deadline") from cause
-
-    def _remaining(self) -> float | None:
-        """Seconds left of the deadline. Raises :class:`LimitExceeded` past it."""
-        if self._deadline is not None and self._setup.sources.monotonic() >= self._deadline:
-            limit = self._setup.limits.deadline
-            words = f"the turn took longer than {limit} s; raise deadline to allow more"
-            raise LimitExceeded(words, limit="deadline")
-        return self._left()
-
-    def _left(self) -> float | None:
-        """Seconds left of the deadline, hardly any past it."""
-        if self._deadline is None:
-            return None
-        return max(self._deadline - self._setup.sources.monotonic(), _HARDLY_ANY)

@@ -38,7 +38,16 @@ from agent.eventstore.rawjson import EMPTY_OBJECT, from_raw
 from agent.eventstore.record import Recorded
 from agent.eventstore.values import ToolDefinition
 from agent.projections.snapshot import Snapshot
-from agent.projections.turn import ModelEvent, ToolEvent, Turn, begin, evolve_model, evolve_tool
+from agent.projections.turn import (
+    ModelEvent,
+    ToolEvent,
+    Turn,
+    begin,
+    evolve_model,
+    evolve_tool,
+    forked,
+    resumed,
+)
 from agent.projections.view import View
 
 replace = msgspec.structs.replace
@@ -73,11 +82,20 @@ class Mark(msgspec.Struct, frozen=True):
     tools: Tools
 
 
+class Keyed(msgspec.Struct, frozen=True):
+    """A turn with an idempotency key: the versions of its start and of its completion."""
+
+    key: str
+    started: int
+    completed: int
+
+
 class Conversation(msgspec.Struct, frozen=True):
     """A conversation at ``version``; 0 is the one before any event.
 
     ``turn`` is the open turn, None when settled; ``ended`` is the last turn when it failed or was
-    abandoned, until the next turn or change of the history.
+    abandoned, until the next turn or change of the history. ``keyed`` are the completed turns that
+    have an idempotency key.
     """
 
     version: int = 0
@@ -91,6 +109,12 @@ class Conversation(msgspec.Struct, frozen=True):
     marks: Snapshot[Mark] = msgspec.field(default_factory=Snapshot[Mark])
     turn: Turn | None = None
     ended: Turn | None = None
+    keyed: Snapshot[Keyed] = msgspec.field(default_factory=Snapshot[Keyed])
+
+    @property
+    def unfinished(self) -> Turn | None:
+        """The turn that can be taken up: the open one, or the last when it did not complete."""
+        return self.turn or self.ended
 
     @property
     def messages(self) -> list[Message]:
@@ -110,7 +134,12 @@ class Conversation(msgspec.Struct, frozen=True):
 
     def branch(self) -> Conversation:
         """The same conversation for another writer."""
-        return replace(self, transcript=self.transcript.branch(), marks=self.marks.branch())
+        return replace(
+            self,
+            transcript=self.transcript.branch(),
+            marks=self.marks.branch(),
+            keyed=self.keyed.branch(),
+        )
 
 
 def evolve(state: Conversation, fact: Recorded) -> Conversation:
@@ -161,7 +190,12 @@ def _evolve_session(state: Conversation, event: SessionEvent, fact: Recorded) ->
                 metadata=event.metadata,
             )
         case SessionForked():
-            return replace(state, session_id=event.session_id)
+            return replace(
+                state,
+                session_id=event.session_id,
+                turn=state.turn and forked(state.turn),
+                ended=state.ended and forked(state.ended),
+            )
         case SystemChanged():
             return replace(state, system=event.system, epoch=fact.version)
         case ToolsDeclared():
@@ -215,20 +249,26 @@ def _evolve_turn(state: Conversation, event: TurnEvent, fact: Recorded) -> Conve
                 _corrupt(fact, f"the turn of version {state.turn.started} is open")
             return replace(state, turn=begin(event, fact), ended=None)
         case TurnCompleted():
-            turn = _open_turn(state, fact)
-            if turn.pending_calls or turn.request:
-                _corrupt(fact, "the turn still waits for an answer")
-            return replace(state, turn=None, transcript=state.transcript.extend(turn.kept))
+            return _completed(state, _open_turn(state, fact), fact)
         case TurnResumed(owner=owner):
-            turn = state.turn or state.ended
+            turn = state.unfinished
             if turn is None:
                 _corrupt(fact, "there is no turn to resume")
-            resumed = replace(turn, input=replace(turn.input, owner=owner), request=None)
-            return replace(state, turn=resumed, ended=None)
+            return replace(state, turn=resumed(turn, owner, fact), ended=None)
         case TurnFailed() | TurnAbandoned():
-            return replace(state, turn=None, ended=_open_turn(state, fact))
+            return replace(state, turn=None, ended=replace(_open_turn(state, fact), end=event))
         case _:
             assert_never(event)
+
+
+def _completed(state: Conversation, turn: Turn, fact: Recorded) -> Conversation:
+    if turn.pending_calls or turn.waiting:
+        _corrupt(fact, "the turn still waits for an answer")
+    key, keyed = turn.input.idempotency_key, state.keyed
+    if key is not None:
+        keyed = keyed.append(Keyed(key, turn.started, fact.version))
+    transcript = state.transcript.extend(turn.kept)
+    return replace(state, turn=None, transcript=transcript, keyed=keyed)
 
 
 def _open_turn(state: Conversation, fact: Recorded) -> Turn:

@@ -18,9 +18,12 @@ from agent.eventstore.events import (
     ToolCalled,
     ToolResolved,
     ToolReturned,
+    TurnAbandoned,
+    TurnFailed,
     TurnStarted,
 )
 from agent.eventstore.messages import Message, ToolCallPart, ToolResultPart
+from agent.eventstore.values import Owner, Usage
 
 if TYPE_CHECKING:
     from agent.eventstore.record import Recorded
@@ -38,35 +41,55 @@ ToolEvent = (
 replace = msgspec.structs.replace
 
 
+CallState = Literal["done", "not started", "unknown"]
+
+
 class Call(msgspec.Struct, frozen=True):
     """A tool call of the open turn and how far it has come.
 
     ``key`` is the hash (hex) of its ``tool.called``, its idempotency key; None before the intent
-    is recorded. An intent without a result means that the outcome is unknown.
+    is recorded. ``inherited`` says that it was recorded before a fork: the key is the parent's.
     """
 
     part: ToolCallPart
     key: str | None = None
     result: ToolResultPart | None = None
     approval: Literal["requested", "granted", "rejected"] | None = None
+    inherited: bool = False
+
+    @property
+    def state(self) -> CallState:
+        """How far it has come. An intent without a result means that the outcome is unknown."""
+        if self.result is not None:
+            return "done"
+        return "not started" if self.key is None else "unknown"
 
 
 class Turn(msgspec.Struct, frozen=True):
     """A turn between its start and its end. ``started`` is the version of its ``turn.started``.
 
-    ``messages`` is everything said so far, the input first; those at the indices ``rejected`` are
-    answers that did not fit, with their feedback: shown to the model, kept out of the history.
-    ``completed_calls`` are the ids of the calls whose tools have run, in the order of their ends.
+    ``tenure`` is the hash of the event that gave it to its ``owner``: ``turn.started``, or the
+    last ``turn.resumed``. A fork's turn has no owner. ``messages`` is everything said so far, the
+    input first; those at the indices ``rejected`` are answers that did not fit, with their
+    feedback: shown to the model, kept out of the history. ``completed_calls`` are the ids of the
+    calls whose tools have run, in the order of their ends. ``asked`` is the last request,
+    ``waiting`` whether it has no answer yet, ``answer`` the last answer. ``end`` is what ended a
+    turn that can be taken up again.
     """
 
     started: int
+    tenure: bytes
     input: TurnStarted
+    owner: Owner | None
     messages: tuple[Message, ...]
     completed_calls: tuple[str, ...] = ()
     rejected: tuple[int, ...] = ()
     calls: tuple[Call, ...] = ()
-    request: ModelRequested | None = None
-    steps: int = 0
+    asked: ModelRequested | None = None
+    waiting: bool = False
+    answer: ModelResponded | None = None
+    usage: Usage = Usage()
+    end: TurnFailed | TurnAbandoned | None = None
 
     @property
     def kept(self) -> list[Message]:
@@ -80,10 +103,49 @@ class Turn(msgspec.Struct, frozen=True):
         """Calls of the last answer that have no result yet."""
         return tuple(call for call in self.calls if call.result is None)
 
+    @property
+    def request(self) -> ModelRequested | None:
+        """The request that has no answer yet."""
+        return self.asked if self.waiting else None
+
+    @property
+    def steps(self) -> int:
+        """How often the model has answered."""
+        return sum(message.role == "assistant" for message in self.messages)
+
+    @property
+    def rejections(self) -> int:
+        """How many answers did not fit the asked shape."""
+        return len(self.rejected) // 2
+
+    @property
+    def tool_calls(self) -> tuple[ToolCallPart, ...]:
+        """Every call that the model has made."""
+        return tuple(call for message in self.messages for call in message.tool_calls)
+
+    @property
+    def waits_for(self) -> Literal["model", "tools", "end"]:
+        """What has to come next: an answer, results, or nothing but the end."""
+        if self.calls:
+            return "tools"
+        answered = self.messages[-1].role == "assistant" and not self.waiting
+        return "end" if answered else "model"
+
 
 def begin(event: TurnStarted, fact: Recorded) -> Turn:
     """The turn that an event starts."""
-    return Turn(fact.version, event, (event.input,))
+    return Turn(fact.version, fact.hash, event, event.owner, (event.input,))
+
+
+def resumed(turn: Turn, owner: Owner, fact: Recorded) -> Turn:
+    """The turn in the hands of a new owner."""
+    return replace(turn, tenure=fact.hash, owner=owner, waiting=False, end=None)
+
+
+def forked(turn: Turn) -> Turn:
+    """The turn as a fork inherits it: nobody's, and its intents are another session's."""
+    calls = tuple(replace(call, inherited=call.key is not None) for call in turn.calls)
+    return replace(turn, owner=None, calls=calls)
 
 
 def evolve_model(turn: Turn, event: ModelEvent, fact: Recorded) -> Turn:
@@ -92,17 +154,24 @@ def evolve_model(turn: Turn, event: ModelEvent, fact: Recorded) -> Turn:
         case ModelRequested():
             if turn.pending_calls:
                 _corrupt(fact, "the model was asked while calls have no result")
-            if turn.request is not None:
+            if turn.waiting:
                 _corrupt(fact, "the model was asked while it has not answered")
-            return replace(turn, request=event, steps=event.step)
+            return replace(turn, asked=event, waiting=True)
         case ModelFailed():
-            return replace(_answered(turn, fact), request=None)
+            turn = _answered(turn, fact)
+            return replace(turn, waiting=False, usage=turn.usage + (event.usage or Usage()))
         case ModelResponded(message=message):
             turn = _answered(turn, fact)
-            calls = tuple(Call(part) for part in message.tool_calls)
-            return replace(turn, request=None, messages=(*turn.messages, message), calls=calls)
+            return replace(
+                turn,
+                waiting=False,
+                answer=event,
+                messages=(*turn.messages, message),
+                calls=tuple(Call(part) for part in message.tool_calls),
+                usage=turn.usage + event.usage,
+            )
         case OutputRejected(feedback=feedback):
-            if turn.request or turn.calls or turn.messages[-1].role != "assistant":
+            if turn.waits_for != "end":
                 _corrupt(fact, "there is no answer to reject")
             last = len(turn.messages) - 1
             return replace(
@@ -115,7 +184,7 @@ def evolve_model(turn: Turn, event: ModelEvent, fact: Recorded) -> Turn:
 
 
 def _answered(turn: Turn, fact: Recorded) -> Turn:
-    if turn.request is None:
+    if not turn.waiting:
         _corrupt(fact, "an answer without a request")
     return turn
 
@@ -149,7 +218,7 @@ def _evolve_call(call: Call, event: ToolEvent, fact: Recorded) -> Call:
         case ToolReturned(call_id=call_id, content=content, is_error=is_error):
             return replace(call, result=ToolResultPart(call_id, content, is_error))
         case ToolResolved(how="retry"):
-            return replace(call, key=None)
+            return replace(call, key=None, inherited=False)
         case ToolResolved(call_id=call_id, content=content, how=how):
             return replace(call, result=ToolResultPart(call_id, content, how == "failed"))
         case ApprovalRequested():

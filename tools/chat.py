@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from agent.engine.agent import Agent
-from agent.engine.errors import ConnectionFailed, MissingAPIKey, ModelNotFound
+from agent.engine.errors import (
+    ConnectionFailed,
+    MissingAPIKey,
+    ModelNotFound,
+    NothingUnfinished,
+    OutcomeUnknown,
+    OwnerAlive,
+    TurnOpen,
+)
 from agent.engine.provider import ReasoningDelta, TextDelta
 from agent.engine.providers.openai_chat import OpenAIChat
 from agent.engine.stores import SQLiteStore
@@ -27,6 +35,7 @@ from agent.tools.terminal import is_coloured, one_line, set_errors, visible
 if TYPE_CHECKING:
     from agent.engine.session import Session
     from agent.engine.stream import Response
+    from agent.engine.streams import AsyncStream
     from agent.eventstore.values import Usage
 
 T = TypeVar("T")
@@ -34,6 +43,7 @@ T = TypeVar("T")
 HELP = """\
 /clear      start over with an empty history
 /fork [ID]  branch off, and go on in the branch
+/resume     answer what was asked last, if that was interrupted
 /usage      the tokens used so far
 /quit       leave (as do Ctrl-C and Ctrl-D)
 Ctrl-C during an answer stops the answer."""
@@ -96,7 +106,7 @@ def chat(
     path = db or _default_db()
     with (
         SQLiteStore(path) as store,
-        Agent(provider, model, store=store, base_url=base_url) as agent,
+        Agent(provider, model, store=store, base_url=base_url, on_unfinished="abandon") as agent,
         asyncio.Runner() as runner,
     ):
         _check_key(agent)
@@ -229,7 +239,10 @@ class Chat:
         for message in messages[-_RECALLED:]:
             mark = "> " if message.role == "user" else ""
             self._screen.notice(mark + _excerpt(message.text))
-        if messages:
+        left = self._session.unfinished_turn
+        if left is not None and left.ended is None:
+            self._screen.notice("(what was asked last was not answered; /resume answers it)")
+        if messages or left:
             self._screen.gap()
 
     def talk(self) -> int:
@@ -249,11 +262,11 @@ class Chat:
             if line.startswith("/") and line.split(maxsplit=1)[0][1:].isalpha():
                 self._obey(*line.split(maxsplit=1))
             else:
-                self._take_turn(line)
+                self._take_turn(partial(self._session.stream_async, line))
         except AgentError as error:
             self._fail(_advice(error))
         except KeyboardInterrupt:
-            self._screen.notice("stopped; an unfinished answer is not kept in the history")
+            self._screen.notice("stopped, and not kept in the history; /resume asks again")
             if not self._screen.interactive:
                 raise
 
@@ -263,9 +276,9 @@ class Chat:
 
     # Turns
 
-    def _take_turn(self, prompt: str) -> None:
+    def _take_turn(self, begin: Callable[[], Awaitable[AsyncStream[None]]]) -> None:
         try:
-            response = self._runner.run(_stoppable(partial(self._answer, prompt)))
+            response = self._runner.run(_stoppable(partial(self._answer, begin)))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         refusal = response.messages[-1].refusal
@@ -282,8 +295,8 @@ class Chat:
             case _:
                 pass
 
-    async def _answer(self, prompt: str) -> Response[None]:
-        async with await self._session.stream_async(prompt) as stream:
+    async def _answer(self, begin: Callable[[], Awaitable[AsyncStream[None]]]) -> Response[None]:
+        async with await begin() as stream:
             async for event in stream:
                 match event:
                     case TextDelta(text=text):
@@ -304,6 +317,8 @@ class Chat:
                 self._session.refresh()
                 self._session.clear()
                 self._screen.notice("the history is empty; the log keeps what was said")
+            case "/resume":
+                self._take_turn(self._session.resume_stream_async)
             case "/fork":
                 self._fork(argument.strip() or None)
             case "/usage":
@@ -371,6 +386,16 @@ def _advice(error: AgentError) -> str:
             )
         case ModelNotFound():
             return f"{error} (on the command line: --model and --base-url)"
+        case OwnerAlive():
+            who = f"process {error.owner.process} on {error.owner.host}"
+            return f"{who} is at work in this session; wait for it, or use another --session"
+        case OutcomeUnknown():
+            calls = ", ".join(call.tool for call in error.calls)
+            return f"nobody knows whether these tools have run: {calls}; say something else instead"
+        case TurnOpen():
+            return "what was asked last was not answered; /resume answers it"
+        case NothingUnfinished():
+            return "there is nothing to resume"
         case InvalidEvent():
             return f"this cannot be stored: {error.reason}"
         case ConnectionFailed():

@@ -4,7 +4,10 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from agent import Agent, Session
+from agent.engine.ask import Ask, Setup
 from agent.engine.effects import Answered, Append, CallFailed, Effect, Emit, ToolOutcome
 from agent.engine.errors import ServerFailed
 from agent.engine.journal import Journal
@@ -16,7 +19,7 @@ from agent.engine.settings import Limits
 from agent.engine.sources import Sources
 from agent.engine.stream import Response, StreamEvent
 from agent.engine.tools import Toolset
-from agent.engine.turn import Ask, Setup, take_turn
+from agent.engine.turn import take_turn
 from agent.eventstore.events import Event, SessionStarted
 from agent.eventstore.messages import Message, Part, TextPart
 from agent.eventstore.record import Recorded
@@ -24,6 +27,7 @@ from agent.eventstore.values import FinishReason, Owner, Settings, Usage
 from agent.projections.session import SessionState
 
 OWNER = Owner("host", 1, 1)
+GONE = Owner("host", 2**30, 1)
 STARTED = SessionStarted(session_id="s", library="0")
 TURN = ["turn.started", "model.requested", "model.responded", "turn.completed"]
 """The types of a plain turn."""
@@ -51,6 +55,11 @@ def fixed_sources(clock: Callable[[], float] | None = None, jitter: float = 0.0)
         jitter=lambda: jitter,
         owner=lambda: OWNER,
     )
+
+
+def dead_sources() -> Sources:
+    """Sources of a process on this host that is gone."""
+    return msgspec.structs.replace(fixed_sources(), owner=lambda: GONE)
 
 
 class Stage:

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from agent import Message
-from agent.engine.errors import HistoryExists, SessionBusy, StreamAbandoned, TurnOpen
+from agent.engine.errors import HistoryExists, OwnerAlive, SessionBusy, StreamAbandoned, TurnOpen
 from agent.engine.scripted import Call, Reply
 from agent.eventstore.errors import ConflictError, UnknownStream
 from agent.eventstore.events import TurnAbandoned
 from agent.stores import LogStore, SQLiteStore
 from tests.engine.gates import SOON
-from tests.engine.given import TURN, agent_of, kinds, shown
+from tests.engine.given import TURN, agent_of, dead_sources, kinds, shown
 from tests.engine.stores import opened
 
 # Loading
@@ -271,10 +271,10 @@ def test_open_turn_of_a_dead_process(tmp_path: Path):
     """A turn that another process left open is abandoned by the next one."""
     path = tmp_path / "sessions.db"
     with SQLiteStore(path) as dead, SQLiteStore(path) as living:
-        left = opened(dead, Reply(text="one two"))
+        left = agent_of(Reply(text="one two"), store=dead, sources=dead_sources()).session("s")
         stream = left.stream("lost")
         next(stream)
-        session = opened(living, "Hello")
+        session = agent_of("Hello", store=living, on_unfinished="abandon").session("s")
         assert shown(session) == []
         with pytest.raises(TurnOpen) as raised:
             session.clear()
@@ -295,6 +295,9 @@ def test_late_answer_of_a_process_that_was_taken_for_dead(tmp_path: Path):
         stream = opened(slow, "one two").stream("lost")
         next(stream)
         session = opened(fast, "Hello")
+        with pytest.raises(OwnerAlive):
+            session.run("a")
+        session.abandon(takeover=True)
         session.run("a")
         with pytest.raises(ConflictError):
             list(stream)

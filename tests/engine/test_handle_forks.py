@@ -30,6 +30,7 @@ def test_fork_at_a_version(log_store: LogStore):
     assert shown(inside) == ["a", "b"]
     with pytest.raises(TurnOpen):
         inside.clear()
+    inside.abandon()
     inside.run("g")
 
     assert shown(early) == ["a", "b", "e", "f"]

@@ -187,6 +187,7 @@ def test_completed_calls_when_another_has_taken_over():
 
     def intrude() -> str:
         """Take a turn elsewhere."""
+        other.abandon(takeover=True)
         return other.run("x").text
 
     session = agent_of([Call("unknown"), Call("intrude")], tools=[intrude], store=store).session(

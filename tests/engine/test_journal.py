@@ -66,8 +66,9 @@ def test_committed_when_the_log_has_acknowledged():
 def test_announcements_follow_their_commit():
     """What is announced goes out after the append, once, in order."""
     made = journal(STARTED)
-    made.record(added("a"), HELLO)
-    made.record(added("b"), HELLO)
+    for text in "ab":
+        made.record(added(text))
+        made.announce(HELLO)
 
     assert settle(made) == ["message.added", "message.added", "text_delta", "text_delta"]
     assert settle(made) == []
@@ -81,7 +82,8 @@ def test_nothing_to_commit():
 def test_forgotten_events():
     """What is not durable can be dropped, announcements included."""
     made = journal(STARTED)
-    made.record(added("a"), HELLO)
+    made.record(added("a"))
+    made.announce(HELLO)
     made.forget()
 
     assert (made.pending, made.state, settle(made)) == ((), made.committed, [])

@@ -19,6 +19,8 @@ from tests.engine.given import TURN, agent_of, kinds, shown
 from tests.engine.programs import printed
 from tests.fakes import ChatServer, Stream, Text
 
+FINISH = "is open: resume() or abandon() it first, or read its stream to the end"
+
 # What a child may do with what it inherits
 
 STORES = {"memory": "MemoryStore()", "sqlite": "SQLiteStore(sys.argv[1])"}
@@ -37,12 +39,14 @@ next(stream)
 
 def child():
     add = lambda: session.add_message(Message.user("x"))
-    for act in (lambda: next(stream), stream.finish, add):
+    for act in (lambda: next(stream), stream.finish, add, lambda: session.run("c")):
         try:
             act()
         except Exception as error:
-            print(type(error).__name__, error)
+            words = "of the parent" if str(os.getppid()) in str(error) else error
+            print(type(error).__name__, words)
     stream.close()
+    session.abandon(takeover=True)
     print(len(session.messages), session.run("c").text, session.fork().run("quick").text)
     text = asyncio.run(session.run_async("d")).text
     print(text, len(session.messages), len(store.list_sessions()))
@@ -57,7 +61,8 @@ except Exception as error:
     refused = "StreamAbandoned this stream of session 's' goes on in the process that began it; "
     assert printed(program, tmp_path / "s.db").splitlines() == [
         *[refused + "take a turn of your own here"] * 2,
-        "TurnOpen session 's' has an open turn (version 7); finish it, or start a new one",
+        "TurnOpen the turn of session 's', version 7, " + FINISH,
+        "OwnerAlive of the parent",
         "2 one two three one two three",
         "one two three 6 2",
         "0",
@@ -79,6 +84,7 @@ def child():
             pass
     except Exception as error:
         print(type(error).__name__, flush=True)
+    session.abandon(takeover=True)
     print(session.run("b").text != "", flush=True)
 
 print(in_child(child), stream.finish().text)
@@ -198,7 +204,7 @@ def work(session):
             agent.session(session.session_id).fork()
             session.clear()
         except Exception as error:
-            assert type(error).__name__ in ("ConflictError", "TurnOpen"), error
+            assert type(error).__name__ in ("ConflictError", "TurnOpen", "OwnerAlive"), error
 
 threads = [threading.Thread(target=work, args=(session,)) for session in sessions]
 for thread in threads:
@@ -209,10 +215,11 @@ def child():
         session.messages
         while True:
             try:
+                session.abandon(takeover=True)
                 assert session.run("a").text == "one two three"
                 break
             except Exception as error:
-                assert type(error).__name__ == "ConflictError", error
+                assert type(error).__name__ in ("ConflictError", "OwnerAlive"), error
         assert len(agent.session().run("quick").messages) == 4
     store.list_sessions(), list(store.log.read_all())
 
@@ -228,9 +235,13 @@ print(statuses)
 def test_a_fork_inside_of_a_tool():
     """A tool may fork: the child has its own copy, the parent's turn goes on."""
     program = """
+def child():
+    session.abandon(takeover=True)
+    print(session.run("x").text, flush=True)
+
 def forking() -> str:
     '''Fork.'''
-    return f"status {in_child(lambda: print(session.run('x').text, flush=True))}"
+    return f"status {in_child(child)}"
 
 TOOLS["forking"] = forking
 session = agent_on(MemoryStore()).session("s")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.engine.sources import Sources
 from agent.eventstore.core import verified
 from agent.stores import SQLiteStore
 from tests.engine.given import agent_of, kinds, shown
@@ -81,7 +82,9 @@ asyncio.run(main())
 def check(path: Path, end: list[str]) -> None:
     """The log holds one turn and what ends it so, verifies, and the next turn goes on from it."""
     with SQLiteStore(path) as store:
-        session = agent_of("x", store=store).session("s")
+        session = agent_of("x", store=store, sources=Sources(), on_unfinished="abandon").session(
+            "s"
+        )
         before = kinds(session)
         first = before.index("turn.completed") + 1
         assert before[first:] == end

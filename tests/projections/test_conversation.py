@@ -1,5 +1,6 @@
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.eventstore.events import (
@@ -24,13 +25,16 @@ from agent.eventstore.events import (
 from agent.eventstore.messages import Message, TextPart, ToolCallPart, ToolResultPart
 from agent.eventstore.rawjson import EMPTY_OBJECT, to_raw
 from agent.eventstore.values import Failure, Owner, ToolDefinition
+from agent.projections import conversation
 from agent.projections.conversation import Conversation, Tools
+from agent.projections.fold import replay
 from agent.projections.turn import Call, Turn
 from tests.projections.given import (
     COMPLETED,
     FAILED,
     NO_ANSWER,
     REJECTED,
+    STARTED,
     added,
     asked,
     begun,
@@ -255,10 +259,11 @@ def test_open_turn_is_no_history():
 
 
 def test_requests_are_counted():
-    """An open turn knows its step, and the request that waits for an answer."""
+    """An open turn knows how often it was answered, and the request that waits for an answer."""
     assert (opened().steps, opened().request) == (0, None)
-    assert (opened(requested()).steps, opened(requested()).request) == (1, requested())
-    assert opened(requested(), responded("x")).request is None
+    assert (opened(requested()).steps, opened(requested()).request) == (0, requested())
+    answered = opened(requested(), responded("x"))
+    assert (answered.steps, answered.request, answered.asked) == (1, None, requested())
     assert opened(requested(), NO_ANSWER).request is None
     assert opened(requested(), NO_ANSWER, requested(1, 2)).request == requested(1, 2)
 
@@ -346,7 +351,7 @@ def test_resumed_turn_is_open_again():
     state = folded(begun("b"), requested(), responded("c"), FAILED, TurnResumed(owner=owner))
 
     assert state.turn is not None
-    assert (state.turn.started, state.turn.input.owner, state.turn.request) == (2, owner, None)
+    assert (state.turn.started, state.turn.owner, state.turn.request) == (2, owner, None)
     assert [m.text for m in state.turn.messages] == ["b", "c"]
     assert state.ended is None
 
@@ -356,4 +361,56 @@ def test_resuming_takes_an_open_turn_over():
     owner = Owner("other", 2, 2)
     turn = opened(requested(), TurnResumed(owner=owner))
 
-    assert (turn.request, turn.input.owner) == (None, owner)
+    assert (turn.request, turn.owner) == (None, owner)
+
+
+def test_a_tenure_begins_with_its_owner():
+    """The hash of turn.started, then of each turn.resumed, says in whose hands a turn is."""
+    facts = recorded(STARTED, begun(), requested(), TurnResumed(owner=Owner("other", 2, 2)))
+    states = [replay(conversation.evolve, facts[:n], Conversation()) for n in (2, 3, 4)]
+
+    tenures = [state.turn.tenure for state in states if state.turn]
+    assert tenures == [facts[1].hash, facts[1].hash, facts[3].hash]
+
+
+@pytest.mark.parametrize("end", [(), (FAILED,)])
+def test_a_forked_turn_is_nobodys(end: tuple[Event, ...]):
+    """In a fork a turn has no owner, and what was started is another session's."""
+    before = (begun(), requested(), asked("x", "y"), called("x"))
+    inherited = folded(*before, *end, FORKED).unfinished
+    assert inherited is not None
+    assert inherited.owner is None
+    assert [(call.state, call.inherited) for call in inherited.calls] == [
+        *(("unknown", True), ("not started", False))
+    ]
+
+    for again in (ToolResolved(call_id="x", how="retry"), called("y")):
+        turn = folded(*before, FORKED, again).turn
+        assert turn is not None
+        assert [call.inherited for call in turn.calls] == [again.call_id == "y", False]
+
+
+def test_what_a_turn_waits_for():
+    """A turn waits for the model, for tools, or for its end alone."""
+    assert opened().waits_for == opened(requested()).waits_for == "model"
+    assert opened(requested(), asked("x"), called("x")).waits_for == "tools"
+    assert opened(requested(), asked("x"), called("x"), returned("x", "y")).waits_for == "model"
+    answered = opened(requested(), responded("x"))
+    assert (answered.waits_for, answered.answer) == ("end", responded("x"))
+    rejected = opened(requested(), responded("x"), REJECTED)
+    assert (rejected.waits_for, rejected.rejections) == ("model", 1)
+
+
+def test_completed_turns_are_known_by_their_keys():
+    """A key leads to a turn once that is complete, and not to one that failed."""
+
+    def keyed(*events: Event) -> list[tuple[str, int, int]]:
+        start = msgspec.structs.replace(begun(), idempotency_key="k")
+        found = folded(start, requested(), *events).keyed
+        return [(one.key, one.started, one.completed) for one in found]
+
+    assert keyed() == keyed(responded("x"), FAILED) == []
+    assert keyed(responded("x"), COMPLETED) == [("k", 2, 5)]
+    resumed = TurnResumed(owner=Owner("other", 2, 2))
+    assert keyed(responded("x"), FAILED, resumed, COMPLETED) == [("k", 2, 7)]
+    assert list(folded(begun(), requested(), responded("x"), COMPLETED).keyed) == []

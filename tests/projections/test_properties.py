@@ -47,7 +47,8 @@ def frozen(state: SessionState) -> tuple[Any, ...]:
     """Everything in a state by value, the shared lists copied."""
     conversation = state.conversation
     fields = {name: getattr(conversation, name) for name in conversation.__struct_fields__}
-    fields["transcript"], fields["marks"] = list(fields["transcript"]), list(fields["marks"])
+    for name in ("transcript", "marks", "keyed"):
+        fields[name] = list(fields[name])
     return (fields, state.hash, state.usage, state.lineage)
 
 

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from agent import Agent
+from agent.stores import SQLiteStore
+from agent.testing import ScriptedModel
 from tests.fakes import ChatServer, Error, Refusal, Stream, Text
 from tests.tools.given import COMMAND, PATIENCE, chat, event_types, history, redirected, run
 
@@ -33,6 +36,19 @@ def test_the_same_session_goes_on_in_a_new_process(db: Path):
 
     assert done.stdout == "Based on our conversation, I know that your name is Alice.\n"
     assert [role for role, _ in history(db)] == ["user", "assistant"] * 2
+
+
+def test_a_session_that_another_process_is_using(db: Path):
+    """While another process answers in a session, a prompt is refused and not lost in between."""
+    with SQLiteStore(db) as store:
+        agent = Agent(ScriptedModel(["one two"]), "m", store=store)
+        with agent.session("main").stream("Hi") as stream:
+            next(stream)
+            done = chat("Hello?")
+
+    assert done.returncode == 1
+    assert f"process {os.getpid()} on " in done.stderr
+    assert "is at work in this session; wait for it" in done.stderr
 
 
 def test_sessions_are_kept_apart():
@@ -236,7 +252,7 @@ def test_help_lists_the_commands():
     done = chat("/help")
 
     listed = {line.split()[0] for line in done.stderr.splitlines() if line.startswith("/")}
-    assert listed == {"/clear", "/fork", "/usage", "/quit"}
+    assert listed == {"/clear", "/fork", "/resume", "/usage", "/quit"}
 
 
 def test_a_mistyped_command_is_not_sent(openai_env: ChatServer):

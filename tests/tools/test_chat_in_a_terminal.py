@@ -27,7 +27,7 @@ from tests.tools.given import (
 pytestmark = pytest.mark.usefixtures("db", "openai_env")
 
 ENDLESS = Stream(Text("It begins. " + "And goes on. " * 2000), delay=0.02)
-STOPPED = "stopped; an unfinished answer is not kept in the history"
+STOPPED = "stopped, and not kept in the history; /resume asks again"
 
 EVENT_STREAM = {"content-type": "text/event-stream"}
 Open = Callable[..., Terminal]
@@ -252,3 +252,25 @@ def test_a_script_that_is_interrupted_ends(openai_env: ChatServer, db: Path):
         assert process.stderr.read().decode().splitlines() == [STOPPED]
     assert history(db) == []
     assert len(openai_env.requests) == 1
+
+
+def test_a_chat_that_was_killed_is_taken_up(openai_env: ChatServer, open_terminal: Open, db: Path):
+    """The next chat says that something was not answered, and /resume answers it."""
+    openai_env.script([ENDLESS, Text("All right.")])
+    killed = open_terminal("chat")
+    killed.expect("> ")
+    killed.enter("Tell me a story")
+    killed.expect("It begins.")
+    killed.process.kill()
+    killed.process.wait(PATIENCE)
+
+    terminal = open_terminal("chat")
+    terminal.expect("(what was asked last was not answered; /resume answers it)")
+    terminal.expect("> ")
+    terminal.enter("/clear")
+    terminal.expect("Error: what was asked last was not answered; /resume answers it")
+    terminal.enter("/resume")
+    terminal.expect("All right.")
+    terminal.enter("/resume")
+    terminal.expect("Error: there is nothing to resume")
+    assert history(db) == [("user", "Tell me a story"), ("assistant", "All right.")]

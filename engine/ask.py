@@ -1,0 +1,74 @@
+"""What a caller wants of a turn, what a turn works with, and what comes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
+
+import msgspec
+
+from agent.engine.stream import Response
+
+if TYPE_CHECKING:
+    from agent.engine.output import Output
+    from agent.engine.provider import Provider
+    from agent.engine.settings import Limits
+    from agent.engine.sources import Sources
+    from agent.engine.tools import Toolset
+    from agent.eventstore.events import ModelResponded
+    from agent.eventstore.messages import Message
+    from agent.eventstore.values import Settings
+    from agent.projections.turn import Turn
+
+T = TypeVar("T")
+
+OnUnfinished = Literal["raise", "resume", "abandon"]
+"""What a new turn does about one that never ended."""
+
+
+class Ask(msgspec.Struct, Generic[T], frozen=True):
+    """What the caller wants of a new turn."""
+
+    input: Message
+    model: str
+    settings: Settings
+    stream: bool
+    output: Output[T] | None = None
+    idempotency_key: str | None = None
+
+
+class Resume(msgspec.Struct, Generic[T], frozen=True):
+    """What the caller wants of a turn that never ended, besides what its log says.
+
+    ``model`` is asked where the turn has not asked one yet; ``silent`` keeps its tools from the
+    caller, who has asked for another turn.
+    """
+
+    stream: bool
+    model: str
+    output: Output[T] | None = None
+    takeover: bool = False
+    silent: bool = False
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """What a turn works with."""
+
+    provider: Provider
+    tools: Toolset
+    limits: Limits
+    sources: Sources
+    on_unfinished: OnUnfinished = "raise"
+
+
+def response_of(turn: Turn, answer: ModelResponded, output: T | None, version: int) -> Response[T]:
+    """The response of a turn that completed at this version."""
+    return Response(
+        text=answer.message.text,
+        output=cast("T", output),  # None only where T is None
+        messages=tuple(turn.kept),
+        tool_calls=turn.tool_calls,
+        usage=turn.usage,
+        finish_reason=answer.finish_reason,
+        model=answer.model or (turn.asked.model if turn.asked else ""),
+        version=version,
+    )

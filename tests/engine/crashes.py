@@ -1,0 +1,118 @@
+"""A world outside that tools touch, and sessions that stop after any of their events."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from agent import Agent, Response, Session, Tool, ToolContext
+from agent.engine.provider import ModelRequest
+from agent.engine.scripted import Call, Scripted, ScriptedModel
+from agent.eventstore.backends.memory import MemoryLog
+from agent.eventstore.core import verified
+from agent.eventstore.errors import AgentError
+from agent.eventstore.record import Recorded
+from agent.projections.pairing import Pairing
+from agent.stores import LogStore
+from tests.engine.given import agent_of
+
+
+class Tea(BaseModel):
+    """A tea."""
+
+    name: str
+
+
+GOOD, BAD = '{"name":"Assam"}', "{}"
+
+
+class Ran(NamedTuple):
+    """A tool that ran: a line of the journal outside."""
+
+    tool: str
+    call_id: str
+    key: str
+
+
+class World:
+    """What tools have done, whoever called them: one pays, one sends, one only looks."""
+
+    def __init__(self) -> None:
+        self.journal: list[Ran] = []
+        self.tools: list[Tool[..., Any]] = [
+            Tool(self._named("pay")),
+            Tool(self._named("send"), idempotent=True),
+            Tool(self._named("look"), retry_safe=True),
+        ]
+
+    def _named(self, name: str) -> Callable[..., str]:
+        def act(context: ToolContext) -> str:
+            self.journal.append(Ran(name, context.call_id, context.idempotency_key))
+            return f"{name} done"
+
+        act.__name__ = name
+        return act
+
+    def agent(self, script: Sequence[Scripted] | None = None, **options: Any) -> Agent:
+        """An agent with these tools; without a script its model comes to an end at once."""
+        if script is not None:
+            return agent_of(*script, tools=self.tools, **options)
+        given = agent_of(tools=self.tools, **options)
+        return Agent(
+            ScriptedModel(_at_once), "m", tools=self.tools, sources=given._setup.sources, **options
+        )
+
+
+def _at_once(request: ModelRequest) -> str:
+    return GOOD if request.prompt.output else "Done."
+
+
+def cut(facts: Sequence[Recorded], version: int, key: str = "s") -> LogStore:
+    """A store that holds the first events of a session, as after a crash."""
+    log = MemoryLog()
+    log.append(key, facts[:version], expected=None)
+    return LogStore(log)
+
+
+def recorded(session: Session, prompt: str, *, shaped: bool = False) -> list[Recorded]:
+    """The events of a session after a turn, however that ended."""
+    with suppress(AgentError):
+        if shaped:
+            session.json(prompt, schema=Tea)
+        else:
+            session.run(prompt)
+    return list(session.events())
+
+
+def resumed(session: Session, way: str, *, shaped: bool = False) -> Response[Any]:
+    """The response of a turn that is taken up again in one of the four ways."""
+    if way == "resume":
+        return session.resume(schema=Tea) if shaped else session.resume()
+    if way == "resume_async":
+        going = session.resume_async(schema=Tea) if shaped else session.resume_async()
+        return asyncio.run(going)
+    if way == "resume_stream":
+        return list(session.resume_stream())[-1].response  # pyright: ignore[reportAttributeAccessIssue] - the last is done
+
+    async def read() -> list[Any]:
+        return [event async for event in await session.resume_stream_async()]
+
+    return asyncio.run(read())[-1].response
+
+
+def check_whole(session: Session) -> None:
+    """The history is paired strictly, the chain verifies, and the log says what is shown."""
+    pairing = Pairing()
+    for message in session.messages:
+        pairing.see(message)
+    pairing.end()
+    facts = list(verified(session.events(), stream=session.session_id))
+    assert facts[-1].version == session.version
+    assert session.at(session.version).messages == session.messages
+
+
+def asks(*names: str) -> list[Call]:
+    """Calls in one answer."""
+    return [Call(name) for name in names]
