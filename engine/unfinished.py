@@ -5,6 +5,7 @@ Everything here decides on projected state and performs nothing.
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, assert_never
 
 import msgspec
@@ -276,7 +277,7 @@ def resolving(state: Conversation, decided: ToolResolved, me: Owner) -> Iterator
     unknown = [call.part.call_id for call in turn.calls if call.state == "unknown"]
     if decided.call_id not in unknown:
         raise ConfigurationError(
-            f"the outcome of call {decided.call_id!r} is not unknown; "
+            f"the outcome of call {reprlib.repr(decided.call_id)} is not unknown; "
             f"unknown in this turn: {', '.join(unknown) or 'none'}"
         )
     if state.turn is None:

@@ -279,7 +279,12 @@ ACTS = {
     "stream": lambda session: [event for event in session.stream("b")],
     "add": lambda session: session.add_message(Message.user("b")),
     "fork": lambda session: session.fork(),
+    "resume": lambda session: session.resume(),
 }
+
+def dropped(session):
+    with session.stream("b") as stream:
+        next(stream)
 store = MemoryStore() if sys.argv[2] == "memory" else SQLiteStore(sys.argv[3], durability="os")
 agent = Agent(ScriptedModel(lambda request: "one"), "m", store=store)
 agent.session("w").run("a"), agent.session("w").fork()
@@ -288,6 +293,8 @@ number = 0
 while True:
     number += 1
     session = agent.session(f"s{number}", messages=[Message.user("x")])
+    if sys.argv[1] == "resume":
+        dropped(session)
     where = interrupted_at(number, lambda: ACTS[sys.argv[1]](session))
     if where is None:
         break
@@ -296,7 +303,8 @@ while True:
         assert session.run("c").text == "one"
         types = checked(session)
         ends = [t for t in types if t in ("turn.completed", "turn.failed", "turn.abandoned")]
-        assert types.count("turn.started") == len(ends), types
+        begun = types.count("turn.started") + types.count("turn.resumed")
+        assert begun == len(ends), types
         assert [m.text for m in session.messages][-2:] == ["c", "one"]
     except Exception as error:
         print(where, type(error).__name__, error)
@@ -309,6 +317,7 @@ print(number > 50)
     [
         ("run", "memory"),
         ("stream", "memory"),
+        ("resume", "memory"),
         ("add", "sqlite"),
         ("fork", "sqlite"),
     ],
