@@ -26,6 +26,7 @@
     ├── PairingError
     ├── SessionBusy
     ├── TurnOpen
+    ├── CannotRewind
     ├── StreamAbandoned
     ├── InvalidEvent
     └── StoreError
@@ -49,6 +50,7 @@ that were done, so that nobody repeats a side effect unknowingly.
 from agent.engine.errors import (
     AuthenticationFailed,
     BadRequest,
+    CannotRewind,
     ConfigurationError,
     ConnectionFailed,
     HistoryExists,
@@ -96,6 +98,7 @@ __all__ = [
     "AttachmentMissing",
     "AuthenticationFailed",
     "BadRequest",
+    "CannotRewind",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailed",

@@ -13,7 +13,14 @@ from agent.engine.opening import Wanted
 from agent.engine.prompts import checked_history
 from agent.engine.providers import connect
 from agent.engine.session import Session
-from agent.engine.settings import Limits, SettingsOptions, TurnOptions, check_seconds, settings_of
+from agent.engine.settings import (
+    CompactionPolicy,
+    Limits,
+    SettingsOptions,
+    TurnOptions,
+    check_seconds,
+    settings_of,
+)
 from agent.engine.sources import Sources
 from agent.engine.stores import LogStore, SessionStore, checked_export, checked_key
 from agent.engine.tools import Tool, Toolset
@@ -35,7 +42,8 @@ class Agent(Bound):
     ``provider`` is a name or a :class:`~agent.providers.Provider`; ``base_url`` points to
     another server of the same protocol. ``store`` keeps the sessions; without one each session
     lives in memory. ``max_steps``, ``max_retries``, ``timeout`` and ``deadline`` (seconds) bound
-    every turn, and further keyword arguments are the default settings of turns.
+    every turn, and further keyword arguments are the default settings of turns. ``window`` bounds
+    how many of the last messages a request holds; ``compact_at`` is a :class:`CompactionPolicy`.
 
     Raises :class:`ConfigurationError`. An agent may be shared between threads and event loops.
     """
@@ -56,6 +64,8 @@ class Agent(Bound):
         max_output_retries: int = Limits().max_output_retries,
         timeout: float = 600.0,
         deadline: float | None = None,
+        window: int | None = None,
+        compact_at: CompactionPolicy | None = None,
         sources: Sources | None = None,
         **options: Unpack[SettingsOptions],
     ) -> None:
@@ -64,6 +74,7 @@ class Agent(Bound):
             max_retries=max_retries,
             max_output_retries=max_output_retries,
             deadline=deadline,
+            window=window,
         )
         check_seconds("timeout", timeout)
         made = connect(provider, base_url=base_url, api_key=api_key, timeout=timeout)
@@ -75,7 +86,8 @@ class Agent(Bound):
         self.model = chosen
         self.options = options
         self.store = _checked_store(store)
-        self._setup = Setup(made, Toolset(tools), limits, sources or Sources())
+        policy = _checked_policy(compact_at)
+        self._setup = Setup(made, Toolset(tools), limits, sources or Sources(), policy)
 
     @property
     def provider(self) -> Provider:
@@ -174,6 +186,15 @@ def _checked_system(system: str | None) -> str | None:
         raise ConfigurationError(f"system= takes text, not {type(system).__name__}")
     check_text(system, of="system", path="$")
     return str.__str__(system)
+
+
+def _checked_policy(policy: CompactionPolicy | None) -> CompactionPolicy | None:
+    """Refuse what is no policy. Raises :class:`ConfigurationError`."""
+    if policy is not None and not isinstance(policy, CompactionPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        raise ConfigurationError(
+            f"compact_at= takes CompactionPolicy(messages=...), not {type(policy).__name__}"
+        )
+    return policy
 
 
 def _checked_store(store: SessionStore | None) -> SessionStore | None:

@@ -181,6 +181,14 @@ class TurnOpen(AgentError):
         self.started = started
 
 
+class CannotRewind(AgentError):
+    """There is nothing of that kind to go back to. ``nearest`` are the versions that can be."""
+
+    def __init__(self, message: str, *, nearest: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.nearest = nearest
+
+
 class StreamAbandoned(AgentError):
     """The stream cannot be read on: a later turn took over, or it belongs to a parent process."""
 

@@ -5,10 +5,18 @@ This is where the log is touched: everything above works on projected state.
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, assert_never
 
+from agent.engine.compaction import (
+    Compaction,
+    Summarize,
+    close_compaction,
+    summarize,
+    take_compaction,
+)
 from agent.engine.drivers import end
 from agent.engine.effects import (
     Append,
@@ -19,24 +27,20 @@ from agent.engine.effects import (
     StoreEffect,
 )
 from agent.engine.errors import NotSaved, SessionBusy, TurnOpen
+from agent.engine.history import rewound
 from agent.engine.journal import Journal
-from agent.engine.logs import log_appended
+from agent.engine.logs import log, log_appended
 from agent.engine.opening import Wanted, opened
 from agent.engine.request import RequestBuilder
 from agent.engine.turn import Ask, Setup, Steps, take_turn
 from agent.eventstore.errors import AgentError, ConflictError, UnknownStream
-from agent.eventstore.events import (
-    Event,
-    MessageAdded,
-    SessionForked,
-)
+from agent.eventstore.events import Event, SessionForked
 from agent.eventstore.export import export_events
 from agent.eventstore.log import Durability
 from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, record
 from agent.projections import session as projection
 from agent.projections.fold import replay
-from agent.projections.pairing import Pairing
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
@@ -44,11 +48,14 @@ if TYPE_CHECKING:
 
     from agent.engine.provider import Provider
     from agent.engine.run import Run
+    from agent.engine.settings import CompactionPolicy
     from agent.engine.stream import Response
     from agent.eventstore.log import EventLog
     from agent.eventstore.record import Recorded
+    from agent.projections.conversation import Conversation
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 _CATCH_UPS = 8
 """How often the start of a turn follows other writers before it gives up."""
@@ -191,20 +198,22 @@ class Handle:
             if "is" in user and user["is"] is me:
                 del user["is"]
 
-    def change(self, event: Event) -> None:
-        """Append an event outside of a turn. Raises :class:`ConflictError` on a stale handle."""
+    def change(self, decide: Callable[[Conversation], Event | None]) -> None:
+        """Append what is decided on outside of a turn, if anything.
+
+        Raises :class:`ConflictError` on a stale handle.
+        """
         with self.exclusive():
             journal = self.journal
-            self._check_settled(journal.committed)
-            if isinstance(event, MessageAdded):
-                now = journal.state.conversation
-                Pairing(now.view.last(now.transcript)).see(event.message)
             try:
+                close_compaction(journal)
+                event = decide(journal.state.conversation)
+                if event is None:
+                    return
                 journal.record(event)
                 self.commit()
-            except BaseException:
+            finally:
                 journal.forget()
-                raise
             self.save()
 
     def _check_settled(self, state: SessionState) -> None:
@@ -259,6 +268,37 @@ class Handle:
     # Turns
 
     def program(self, ask: Ask[T]) -> Steps[Response[T]]:
+        """A turn, and before it a compaction if one is due."""
+        if self.setup.compact_at is not None:
+            yield from self._compact(self.setup.compact_at, ask)
+        return (
+            yield from self._following(
+                lambda journal: take_turn(journal, self._requests, ask, self.setup)
+            )
+        )
+
+    def compaction(self, order: Summarize) -> Steps[Response[Compaction]]:
+        """A compaction that was asked for."""
+        return self._following(
+            lambda journal: take_compaction(journal, self._requests, order, self.setup)
+        )
+
+    def _compact(self, policy: CompactionPolicy, ask: Ask[Any]) -> Steps[None]:
+        """Compact the history if it is due. That it fails is no reason to fail the turn too."""
+        model = policy.model or ask.model
+        order = summarize(policy.keep_last, policy.instructions, model, ask.settings)
+
+        def take(journal: Journal) -> Steps[None]:
+            if policy.due(journal.state.conversation):
+                yield from take_compaction(journal, self._requests, order, self.setup)
+
+        try:
+            yield from self._following(take)
+        except AgentError as error:
+            key = self.binding.key
+            log("compaction.failed", level=logging.WARNING, session_id=key, error=str(error))
+
+    def _following(self, take: Callable[[Journal], Steps[V]]) -> Steps[V]:
         """A turn that first follows a stream that others have moved on."""
         yield Load()
         tries = 0
@@ -267,7 +307,7 @@ class Handle:
             journal = self.journal
             before = journal.committed
             try:
-                response = yield from take_turn(journal, self._requests, ask, self.setup)
+                outcome = yield from take(journal)
             except GeneratorExit:
                 raise
             except BaseException as error:
@@ -278,8 +318,9 @@ class Handle:
                     raise
                 yield CatchUp()
             else:
-                yield Save()
-                return response
+                if journal.committed is not before:
+                    yield Save()
+                return outcome
 
     def claim(self, run: Run[Any]) -> None:
         """Make this the session's turn; one that nobody is advancing is abandoned.
@@ -293,6 +334,11 @@ class Handle:
         self._active = run
 
     # Forks and other versions
+
+    def rewind(self, to: int) -> None:
+        """Show a settled version again. Raises :class:`UnknownStream`, :class:`CannotRewind`."""
+        self._check_version(to)
+        self.change(lambda now: rewound(now, to))
 
     def fork(self, key: str, at: int | None) -> Handle:
         """A session that shares the first ``at`` events of this one, by default up to now.

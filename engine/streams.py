@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.engine.handle import Handle
     from agent.engine.stream import Response, StreamEvent
-    from agent.engine.turn import Ask
+    from agent.engine.turn import Steps
 
 T = TypeVar("T")
 
@@ -30,9 +30,9 @@ class _Held(Bound, Generic[T]):
 
     _instead = "read it where it was begun, and hand over its response"
 
-    def __init__(self, handle: Handle, ask: Ask[T]) -> None:
+    def __init__(self, handle: Handle, program: Steps[Response[T]]) -> None:
         self._handle = handle
-        self._run: Run[T] = Run(handle.program(ask), handle.setup.sources.monotonic)
+        self._run: Run[T] = Run(program, handle.setup.sources.monotonic)
 
     @property
     def response(self) -> Response[T]:
@@ -65,8 +65,8 @@ class _Held(Bound, Generic[T]):
 class Stream(_Held[T]):
     """The events of a turn. Also a context manager that closes the stream."""
 
-    def __init__(self, handle: Handle, ask: Ask[T]) -> None:
-        super().__init__(handle, ask)
+    def __init__(self, handle: Handle, program: Steps[Response[T]]) -> None:
+        super().__init__(handle, program)
         self._events = drive(self._run, handle)
 
     def __iter__(self) -> Self:
@@ -125,8 +125,8 @@ def _leave(run: Run[T], events: Generator[StreamEvent[T]]) -> None:
 class AsyncStream(_Held[T]):
     """The events of a turn, for ``async for``. Also an async context manager."""
 
-    def __init__(self, handle: Handle, ask: Ask[T]) -> None:
-        super().__init__(handle, ask)
+    def __init__(self, handle: Handle, program: Steps[Response[T]]) -> None:
+        super().__init__(handle, program)
         self._events = drive_async(self._run, handle)
 
     def __aiter__(self) -> Self:

@@ -53,13 +53,14 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.messages import Message, TextPart, ToolCallPart
 from agent.eventstore.values import Failure, Settings, Usage, tools_digest
+from agent.projections.window import windowed
 
 if TYPE_CHECKING:
     from agent.engine.journal import Journal
     from agent.engine.output import Output
     from agent.engine.provider import Answer, Provider
     from agent.engine.request import RequestBuilder
-    from agent.engine.settings import Limits
+    from agent.engine.settings import CompactionPolicy, Limits
     from agent.engine.sources import Sources
 
 T = TypeVar("T")
@@ -88,6 +89,7 @@ class Setup(msgspec.Struct, frozen=True):
     tools: Toolset
     limits: Limits
     sources: Sources
+    compact_at: CompactionPolicy | None = None
 
 
 def take_turn(
@@ -97,7 +99,11 @@ def take_turn(
 
     Raises what ended it, after recording that end.
     """
-    turn = _Turn(journal, requests, ask, setup)
+    return (yield from conclude(Turn(journal, requests, ask, setup)))
+
+
+def conclude(turn: Turn[T]) -> Steps[Response[T]]:
+    """A turn from its start to whatever ends it, which is recorded, and raised if no response."""
     try:
         turn.start()
         return (yield from turn.steps())
@@ -112,8 +118,8 @@ def take_turn(
         raise
 
 
-class _Turn(Generic[T]):
-    """The working parts of :func:`take_turn`."""
+class Turn(Generic[T]):
+    """The working parts of a turn."""
 
     def __init__(
         self, journal: Journal, requests: RequestBuilder, ask: Ask[T], setup: Setup
@@ -141,6 +147,7 @@ class _Turn(Generic[T]):
             TurnStarted(
                 input=self._ask.input,
                 settings=self._ask.settings,
+                excerpt=windowed(journal.state.conversation, setup.limits.window),
                 output=self._ask.output.schema if self._ask.output else None,
                 owner=setup.sources.owner(),
             )
@@ -151,8 +158,8 @@ class _Turn(Generic[T]):
         """Ask the model and run its tools until it has answered."""
         limit = self._setup.limits.max_steps
         for step in range(1, limit + 1):
-            answered = yield from self._ask_model(step)
-            responded = self._respond(answered)
+            answered = yield from self.ask_model(step)
+            responded = self.respond(answered)
             if responded.message.tool_calls:
                 yield from self._run_tools(responded.message.tool_calls)
                 continue
@@ -167,7 +174,8 @@ class _Turn(Generic[T]):
 
     # The model
 
-    def _ask_model(self, step: int) -> Steps[Answered]:
+    def ask_model(self, step: int) -> Steps[Answered]:
+        """The model's answer, if need be after several attempts. Raises what prevents it."""
         attempt = 0
         while True:
             attempt += 1
@@ -221,7 +229,8 @@ class _Turn(Generic[T]):
         yield from self._journal.commit()
         return (yield CallModel(msgspec.structs.replace(request, deadline=self._left())))
 
-    def _respond(self, answered: Answered) -> ModelResponded:
+    def respond(self, answered: Answered) -> ModelResponded:
+        """Record an answer, with its calls named by us."""
         answer = answered.answer
         event = ModelResponded(
             message=self._with_own_ids(answer),

@@ -71,13 +71,16 @@ class Mark(msgspec.Struct, frozen=True):
     view: View
     system: str | None
     tools: Tools
+    undo_to: int
 
 
 class Conversation(msgspec.Struct, frozen=True):
     """A conversation at ``version``; 0 is the one before any event.
 
-    ``turn`` is the open turn, None when settled; ``ended`` is the last turn when it failed or was
-    abandoned, until the next turn or change of the history.
+    ``turn`` is the open turn, None when settled; ``ended`` is the last turn of the user when it
+    failed or was abandoned, until the next turn or change of the history. ``undo_to`` is the
+    version right before the last turn of the history, 0 without one. ``tokens`` is how long the
+    history was with its last answer, as the provider counted; 0 while that is not known.
     """
 
     version: int = 0
@@ -91,11 +94,18 @@ class Conversation(msgspec.Struct, frozen=True):
     marks: Snapshot[Mark] = msgspec.field(default_factory=Snapshot[Mark])
     turn: Turn | None = None
     ended: Turn | None = None
+    undo_to: int = 0
+    tokens: int = 0
 
     @property
     def messages(self) -> list[Message]:
         """The visible history. An open turn is no part of it."""
         return self.view.messages(self.transcript)
+
+    @property
+    def length(self) -> int:
+        """How many messages are visible."""
+        return self.view.count(len(self.transcript))
 
     @property
     def settled(self) -> int:
@@ -107,6 +117,11 @@ class Conversation(msgspec.Struct, frozen=True):
         index = bisect_left(self.marks, version, key=lambda mark: mark.version)
         found = self.marks[index] if index < len(self.marks) else None
         return found if found and found.version == version else None
+
+    def settled_near(self, version: int) -> tuple[int, ...]:
+        """The settled versions right before and right after one that is not."""
+        index = bisect_left(self.marks, version, key=lambda mark: mark.version)
+        return tuple(mark.version for mark in self.marks[max(index - 1, 0) : index + 1])
 
     def branch(self) -> Conversation:
         """The same conversation for another writer."""
@@ -136,7 +151,8 @@ def _marked(state: Conversation, version: int) -> Conversation:
     """The state at ``version``, which shows what one can come back to unless a turn is open."""
     if state.turn is not None:
         return replace(state, version=version)
-    mark = Mark(version, len(state.transcript), state.view, state.system, state.tools)
+    length = len(state.transcript)
+    mark = Mark(version, length, state.view, state.system, state.tools, state.undo_to)
     return replace(state, version=version, marks=state.marks.append(mark))
 
 
@@ -184,7 +200,8 @@ def _evolve_history(state: Conversation, event: HistoryEvent, fact: Recorded) ->
         case MessageAdded():
             return replace(state, transcript=state.transcript.append(event.message))
         case HistoryCleared():
-            return replace(state, view=state.view.cleared(length), epoch=fact.version)
+            view = state.view.cleared(length)
+            return replace(state, view=view, epoch=fact.version, undo_to=0, tokens=0)
         case HistoryRewound():
             mark = _mark(state, event.to, fact)
             return replace(
@@ -193,16 +210,21 @@ def _evolve_history(state: Conversation, event: HistoryEvent, fact: Recorded) ->
                 system=mark.system,
                 tools=mark.tools,
                 epoch=fact.version,
+                undo_to=mark.undo_to,
+                tokens=0,
             )
         case HistoryCompacted():
             mark = _mark(state, event.through, fact)
             if mark.view != state.view:
                 _corrupt(fact, f"the view has changed since version {event.through}")
+            if not 0 <= event.kept <= mark.view.count(mark.length):
+                _corrupt(fact, f"version {event.through} shows fewer than {event.kept} messages")
             return replace(
                 state,
                 transcript=state.transcript.append(event.summary),
-                view=state.view.summarized(mark.length, length),
+                view=state.view.summarized(mark.length, length, event.kept),
                 epoch=fact.version,
+                tokens=0,
             )
         case _:
             assert_never(event)
@@ -213,12 +235,21 @@ def _evolve_turn(state: Conversation, event: TurnEvent, fact: Recorded) -> Conve
         case TurnStarted():
             if state.turn is not None:
                 _corrupt(fact, f"the turn of version {state.turn.started} is open")
+            _check_excerpt(state, event, fact)
             return replace(state, turn=begin(event, fact), ended=None)
         case TurnCompleted():
             turn = _open_turn(state, fact)
             if turn.pending_calls or turn.request:
                 _corrupt(fact, "the turn still waits for an answer")
-            return replace(state, turn=None, transcript=state.transcript.extend(turn.kept))
+            if turn.input.kind == "compaction":
+                return replace(state, turn=None)
+            return replace(
+                state,
+                turn=None,
+                transcript=state.transcript.extend(turn.kept),
+                undo_to=turn.started - 1,
+                tokens=turn.tokens,
+            )
         case TurnResumed(owner=owner):
             turn = state.turn or state.ended
             if turn is None:
@@ -226,9 +257,17 @@ def _evolve_turn(state: Conversation, event: TurnEvent, fact: Recorded) -> Conve
             resumed = replace(turn, input=replace(turn.input, owner=owner), request=None)
             return replace(state, turn=resumed, ended=None)
         case TurnFailed() | TurnAbandoned():
-            return replace(state, turn=None, ended=_open_turn(state, fact))
+            turn = _open_turn(state, fact)
+            return replace(state, turn=None, ended=turn if turn.input.kind == "user" else None)
         case _:
             assert_never(event)
+
+
+def _check_excerpt(state: Conversation, event: TurnStarted, fact: Recorded) -> None:
+    if event.excerpt is not None:
+        start, end, length = event.excerpt.start, event.excerpt.end, state.length
+        if not 0 <= start <= (length if end is None else end) <= length:
+            _corrupt(fact, f"there is no such excerpt of {length} messages")
 
 
 def _open_turn(state: Conversation, fact: Recorded) -> Turn:

@@ -57,6 +57,7 @@ class Turn(msgspec.Struct, frozen=True):
     ``messages`` is everything said so far, the input first; those at the indices ``rejected`` are
     answers that did not fit, with their feedback: shown to the model, kept out of the history.
     ``completed_calls`` are the ids of the calls whose tools have run, in the order of their ends.
+    ``tokens`` are those of the last answer and of the request for it, as the provider counted.
     """
 
     started: int
@@ -67,6 +68,7 @@ class Turn(msgspec.Struct, frozen=True):
     calls: tuple[Call, ...] = ()
     request: ModelRequested | None = None
     steps: int = 0
+    tokens: int = 0
 
     @property
     def kept(self) -> list[Message]:
@@ -97,10 +99,16 @@ def evolve_model(turn: Turn, event: ModelEvent, fact: Recorded) -> Turn:
             return replace(turn, request=event, steps=event.step)
         case ModelFailed():
             return replace(_answered(turn, fact), request=None)
-        case ModelResponded(message=message):
+        case ModelResponded(message=message, usage=usage):
             turn = _answered(turn, fact)
             calls = tuple(Call(part) for part in message.tool_calls)
-            return replace(turn, request=None, messages=(*turn.messages, message), calls=calls)
+            return replace(
+                turn,
+                request=None,
+                messages=(*turn.messages, message),
+                calls=calls,
+                tokens=usage.total_tokens,
+            )
         case OutputRejected(feedback=feedback):
             if turn.request or turn.calls or turn.messages[-1].role != "assistant":
                 _corrupt(fact, "there is no answer to reject")

@@ -20,18 +20,21 @@ class View(msgspec.Struct, frozen=True):
     ranges: tuple[tuple[int, int], ...] = ()
     tail: int = 0
 
-    @property
-    def fixed(self) -> int:
-        """How many messages the ranges show."""
-        return sum(until - start for start, until in self.ranges)
+    def count(self, length: int) -> int:
+        """How many messages are visible of a transcript of this length."""
+        return length - self.tail + sum(until - start for start, until in self.ranges)
 
-    def messages(self, transcript: Snapshot[Message], skip: int = 0) -> list[Message]:
-        """The visible messages but the first ``skip``; costs what it returns."""
-        fixed = self.fixed
-        if skip >= fixed:
-            return transcript[self.tail + skip - fixed :]
-        shown = [message for start, until in self.ranges for message in transcript[start:until]]
-        return shown[skip:] + transcript[self.tail :]
+    def messages(
+        self, transcript: Snapshot[Message], start: int = 0, end: int | None = None
+    ) -> list[Message]:
+        """The visible messages from place ``start`` up to ``end``; costs what it returns."""
+        shown: list[Message] = []
+        place = 0
+        for first, until in (*self.ranges, (self.tail, len(transcript))):
+            last = until if end is None else min(until, first + end - place)
+            shown += transcript[first + max(start - place, 0) : max(last, first)]
+            place += until - first
+        return shown
 
     def last(self, transcript: Snapshot[Message]) -> Message | None:
         """The last visible message, None if there is none."""
@@ -48,7 +51,17 @@ class View(msgspec.Struct, frozen=True):
         ranges = (*self.ranges, (self.tail, length)) if self.tail < length else self.ranges
         return View(ranges, now)
 
-    def summarized(self, through: int, summary: int) -> View:
-        """The message at ``summary`` (the newest), then what came after ``through``."""
-        kept = ((through, summary),) if through < summary else ()
-        return View(((summary, summary + 1), *kept), summary + 1)
+    def summarized(self, through: int, summary: int, kept: int = 0) -> View:
+        """The message at ``summary`` (the newest), and what it does not stand for.
+
+        That is the last ``kept`` of what this view showed at transcript length ``through``, and
+        everything after.
+        """
+        skipped = self.count(through) - kept
+        left: list[tuple[int, int]] = []
+        for start, until in self.ended(through, summary).ranges:
+            left.append((min(start + skipped, until), until))
+            skipped = max(skipped - (until - start), 0)
+        left.append((through, summary))
+        shown = (each for each in left if each[0] < each[1])
+        return View(((summary, summary + 1), *shown), summary + 1)

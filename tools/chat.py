@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 HELP = """\
 /clear      start over with an empty history
+/undo       take the last turn out of the history
+/compact    let a summary stand for all but the last messages
 /fork [ID]  branch off, and go on in the branch
 /usage      the tokens used so far
 /quit       leave (as do Ctrl-C and Ctrl-D)
@@ -264,10 +266,7 @@ class Chat:
     # Turns
 
     def _take_turn(self, prompt: str) -> None:
-        try:
-            response = self._runner.run(_stoppable(partial(self._answer, prompt)))
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+        response = self._wait_for(partial(self._answer, prompt))
         refusal = response.messages[-1].refusal
         if refusal and not response.text:
             self._screen.answer(refusal)
@@ -281,6 +280,12 @@ class Chat:
                 self._screen.notice("(an empty answer)")
             case _:
                 pass
+
+    def _wait_for(self, answer: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return self._runner.run(_stoppable(answer))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
     async def _answer(self, prompt: str) -> Response[None]:
         async with await self._session.stream_async(prompt) as stream:
@@ -304,6 +309,15 @@ class Chat:
                 self._session.refresh()
                 self._session.clear()
                 self._screen.notice("the history is empty; the log keeps what was said")
+            case "/undo":
+                self._session.refresh()
+                self._session.undo()
+                self._screen.notice(f"undone; {len(self._session.messages)} messages are left")
+            case "/compact":
+                done = self._wait_for(self._session.compact_async)
+                self._screen.notice(
+                    f"{done.messages_before} messages before, {done.messages_after} now"
+                )
             case "/fork":
                 self._fork(argument.strip() or None)
             case "/usage":

@@ -58,6 +58,15 @@ def test_summarized():
     assert (view, shown(view)) == (View(((4, 5), (2, 4)), 5), "ecdf")
 
 
+@pytest.mark.parametrize(("kept", "letters"), [(0, "ed"), (1, "ecd"), (2, "eacd"), (3, "ebacd")])
+def test_summarized_but_for_the_last(kept: int, letters: str):
+    """Between the summary and what came after stand the last that are kept, in their order."""
+    view = View(((1, 2), (0, 1)), 2).summarized(3, 4, kept)
+
+    assert shown(view, length=5) == letters
+    assert view.count(5) == len(letters)
+
+
 def test_summary_of_everything():
     """A summary of everything stands alone."""
     assert View().summarized(4, 4) == View(((4, 5),), 5)
