@@ -6,7 +6,7 @@ turn.completed, history.compacted}. One that ends in between has changed nothing
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -88,6 +88,17 @@ def take_compaction(
         nothing = Compaction(now.length, now.length, None, Usage(), version)
         return _response(nothing, order.model)
     return (yield from conclude(_Compacting(journal, requests, order, Excerpt(0, cut), setup)))
+
+
+def compact_when_due(
+    journal: Journal, requests: RequestBuilder, ask: Ask[Any], setup: Setup
+) -> Steps[None]:
+    """A compaction before a turn, if the agent's policy wants one now. Raises what it raises."""
+    policy = setup.compact_at
+    if policy is not None and policy.due(journal.state.conversation):
+        model = policy.model or ask.model
+        order = summarize(policy.keep_last, policy.instructions, model, ask.settings)
+        yield from take_compaction(journal, requests, order, setup)
 
 
 def close_compaction(journal: Journal) -> None:

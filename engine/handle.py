@@ -14,7 +14,7 @@ from agent.engine.compaction import (
     Compaction,
     Summarize,
     close_compaction,
-    summarize,
+    compact_when_due,
     take_compaction,
 )
 from agent.engine.drivers import end
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from agent.engine.provider import Provider
     from agent.engine.run import Run
-    from agent.engine.settings import CompactionPolicy
     from agent.engine.stream import Response
     from agent.eventstore.log import EventLog
     from agent.eventstore.record import Recorded
@@ -270,7 +269,7 @@ class Handle:
     def program(self, ask: Ask[T]) -> Steps[Response[T]]:
         """A turn, and before it a compaction if one is due."""
         if self.setup.compact_at is not None:
-            yield from self._compact(self.setup.compact_at, ask)
+            yield from self._compact_when_due(ask)
         return (
             yield from self._following(
                 lambda journal: take_turn(journal, self._requests, ask, self.setup)
@@ -283,17 +282,12 @@ class Handle:
             lambda journal: take_compaction(journal, self._requests, order, self.setup)
         )
 
-    def _compact(self, policy: CompactionPolicy, ask: Ask[Any]) -> Steps[None]:
-        """Compact the history if it is due. That it fails is no reason to fail the turn too."""
-        model = policy.model or ask.model
-        order = summarize(policy.keep_last, policy.instructions, model, ask.settings)
-
-        def take(journal: Journal) -> Steps[None]:
-            if policy.due(journal.state.conversation):
-                yield from take_compaction(journal, self._requests, order, self.setup)
-
+    def _compact_when_due(self, ask: Ask[Any]) -> Steps[None]:
+        """Compact a history that is too long. That it fails is no reason to fail the turn too."""
         try:
-            yield from self._following(take)
+            yield from self._following(
+                lambda journal: compact_when_due(journal, self._requests, ask, self.setup)
+            )
         except AgentError as error:
             key = self.binding.key
             log("compaction.failed", level=logging.WARNING, session_id=key, error=str(error))

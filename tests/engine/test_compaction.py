@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from agent.eventstore.values import Excerpt, Usage
 from agent.stores import LogStore, MemoryStore
 from tests.engine.gates import TappedLog, once
 from tests.engine.given import add, agent_of, digests, kinds, rebuilt, shown
+from tests.engine.test_stores import DictStore
 from tests.fakes import ChatServer, Text
 
 ADD = Call("add", {"a": 1, "b": 2})
@@ -84,7 +86,8 @@ def test_what_the_log_says_of_a_compaction():
     assert isinstance(compacted, HistoryCompacted)
     assert started.excerpt == Excerpt(0, 4)
     assert (compacted.through, compacted.kept) == (session.version - 5, 2)
-    assert len(rebuilt(session, session._handle.provider)) == len(digests(session)) == 4
+    (*_, body) = rebuilt(session, session._handle.provider)
+    assert sha256(body).hexdigest() == digests(session)[-1]
 
 
 def test_what_the_model_is_told():
@@ -211,7 +214,8 @@ def test_attachments_are_named():
     assert asked(session)[0] == Message.user(
         "See", "[image: image/png]", "[file: a.pdf]", "[image: https://example.org/a.png]"
     )
-    assert len(rebuilt(session, session._handle.provider)) == 2
+    (*_, body) = rebuilt(session, session._handle.provider)
+    assert sha256(body).hexdigest() == digests(session)[-1]
 
 
 def test_attachments_that_no_model_takes(openai_env: ChatServer):
@@ -257,6 +261,20 @@ def test_a_failed_compaction_changes_nothing(reply: Scripted, error: type[AgentE
     session.compact(keep_last=2)
 
     assert shown(session) == [SUM, "e", "f"]
+
+
+def test_another_cut_after_a_failure():
+    """What was encoded for a summary that failed serves none of another excerpt."""
+    session = talked(ServerFailed("down"), ServerFailed("down"), "h", "sum")
+    for keep_last in (0, 2):
+        with pytest.raises(ServerFailed):
+            session.compact(keep_last)
+    session.run("g")
+    session.compact(keep_last=4)
+
+    assert shown(session) == [SUM, "e", "f", "g", "h"]
+    anew = [sha256(body).hexdigest() for body in rebuilt(session, session._handle.provider)]
+    assert digests(session) == anew
 
 
 def test_a_refused_summary():
@@ -487,6 +505,18 @@ def test_an_orphan_does_not_disable_it():
     left.run("i")
 
     assert shown(left) == [SUM, "g", "h", "i", "j"]
+
+
+def test_a_store_of_ones_own_is_saved():
+    """Such a store gets the session after a compaction, and not when there was none."""
+    store = DictStore()
+    session = summing(store=store, compact_at=CompactionPolicy(messages=6, keep_last=2))
+    for prompt in "abcd":
+        session.run(prompt)
+    session.compact()
+
+    assert store.saves == [5, 9, 13, 18, 22]
+    assert shown(agent_of(store=store).session("s")) == [SUM, "c", "ok", "d", "ok"]
 
 
 def test_others_have_compacted_already():

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agent import Agent
 from agent.engine.provider import ModelRequest, Prompt
 from agent.engine.request import RequestBuilder, in_words
 from agent.engine.scripted import ScriptedModel
-from agent.eventstore.events import ModelRequested
+from agent.eventstore.events import MessageAdded, ModelRequested
 from agent.eventstore.messages import Blob, ImagePart, Message, TextPart, ToolCallPart
 from agent.eventstore.record import Recorded
 from agent.eventstore.values import Excerpt, Settings
@@ -17,6 +18,7 @@ from agent.projections import conversation
 from agent.projections.conversation import Conversation
 from agent.projections.fold import replay
 from agent.projections.pairing import PairingError
+from tests.engine.given import digests, rebuilt
 from tests.projections.given import (
     STARTED,
     added,
@@ -209,6 +211,19 @@ def test_encoded_messages_are_not_encoded_again():
     assert sorted(encoded) == ["m:a", "m:b", "m:c", "m:d", "m:e"]
 
 
+def test_a_summary_is_asked_for_in_words():
+    """What is kept of requests that show a picture serves none that names it, nor the reverse."""
+    pictured = MessageAdded(message=Message.user("See", ImagePart.from_bytes(PICTURES[0])))
+    summing = replace(begun("c"), kind="compaction")
+    builder = RequestBuilder()
+    for events in ([pictured, begun("c")], [pictured, summing], [pictured, begun("c")]):
+        state = folded(*events)
+        kept = build(builder, state)
+
+        assert kept.body == build(RequestBuilder(), state).body
+        assert (b"[image: image/png]" in kept.body) == (events[-1] is summing)
+
+
 def test_a_window_is_encoded_in_proportion_to_itself():
     """With a window each message is encoded twice at most, however long the history is."""
     encoded: list[str] = []
@@ -238,6 +253,8 @@ def test_a_window_is_encoded_in_proportion_to_itself():
         *[13, 15, 17, 19, 21] * 2,
     ][:15]
     assert len(session.messages) == 200
+    anew = [hashlib.sha256(body).hexdigest() for body in rebuilt(session, MODEL)]
+    assert digests(session) == anew
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ class _Writer:
 
     def begin_compaction(self) -> None:
         message = self.draw(said_by_user)
-        end = self.draw(st.sampled_from(self.places_to_cut(self.visible)))
+        end = self.draw(st.sampled_from([None, *self.places_to_cut(self.visible)]))
         self.turn, self.ended = _Turn([(message, False)], compaction=True), None
         event = TurnStarted(
             kind="compaction",
