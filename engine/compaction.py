@@ -84,6 +84,7 @@ def take_compaction(
     now = journal.state.conversation
     cut = _cut(now.messages, order.keep_last)
     if cut < _FEWEST:
+        journal.forget()
         version = journal.committed.version
         nothing = Compaction(now.length, now.length, None, Usage(), version)
         return _response(nothing, order.model)

@@ -339,6 +339,16 @@ def test_cut_short_by_a_crash(go_on: Callable[[Session], Any]):
     assert left._handle.state.conversation.turn is None
 
 
+def test_nothing_to_compact_after_a_crash():
+    """With nothing to compact, not even what a crash has left open is touched."""
+    left = left_open(talked(store=MemoryStore()))
+    before = left.version
+    done = left.compact(keep_last=6)
+
+    assert (done.summary, done.version, left.version) == (None, before, before)
+    assert left._handle.journal.pending == ()
+
+
 def left_open(session: Session) -> Session:
     """The session as another process finds it when this one has died in a compaction."""
     order = session._order(2, None, None)

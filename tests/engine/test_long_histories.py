@@ -19,7 +19,8 @@ from agent.projections.pairing import Pairing
 from agent.stores import SQLiteStore
 from tests.engine.given import add, digests, fixed_sources, rebuilt
 
-CALLS = (Call("add", {"a": 1, "b": 2}), Call("add", {"a": 3, "b": 4}))
+ADD = Call("add", {"a": 1, "b": 2})
+"""One call at a time: the results of parallel ones are recorded in the order in which they come."""
 KEPT = 2
 POLICY = CompactionPolicy(messages=8, keep_last=KEPT)
 
@@ -42,7 +43,7 @@ def answer(request: ModelRequest) -> Scripted:
         return f"a summary of {len(request.messages) - 1}"
     if last.text == "fail":
         raise ServerFailed("down")
-    return CALLS if last.text == "tools" else f"answer to {last.text!r}"
+    return ADD if last.text == "tools" else f"answer to {last.text!r}"
 
 
 class Shown(NamedTuple):
