@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agent.engine.agent import Agent
+    from agent.engine.compaction import Compaction
     from agent.engine.provider import ReasoningDelta, TextDelta
     from agent.engine.session import Session, View
+    from agent.engine.settings import CompactionPolicy
     from agent.engine.stream import (
         Done,
         Response,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Agent": "agent.engine.agent",
     "AsyncStream": "agent.engine.streams",
+    "Compaction": "agent.engine.compaction",
+    "CompactionPolicy": "agent.engine.settings",
     "Done": "agent.engine.stream",
     "FilePart": "agent.eventstore.messages",
     "ImagePart": "agent.eventstore.messages",
@@ -73,6 +77,8 @@ _HOMES = {
 __all__ = [
     "Agent",
     "AsyncStream",
+    "Compaction",
+    "CompactionPolicy",
     "Done",
     "FilePart",
     "ImagePart",

@@ -31,6 +31,7 @@
     │       ├── OwnerAlive
     │       └── OutcomeUnknown
     ├── NothingUnfinished
+    ├── CannotRewind
     ├── StreamAbandoned
     ├── InvalidEvent
     └── StoreError
@@ -54,6 +55,7 @@ that were done, so that nobody repeats a side effect unknowingly.
 from agent.engine.errors import (
     AuthenticationFailed,
     BadRequest,
+    CannotRewind,
     ConfigurationError,
     ConnectionFailed,
     HistoryExists,
@@ -106,6 +108,7 @@ __all__ = [
     "AttachmentMissing",
     "AuthenticationFailed",
     "BadRequest",
+    "CannotRewind",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailed",

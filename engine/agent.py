@@ -14,7 +14,14 @@ from agent.engine.opening import Wanted
 from agent.engine.prompts import checked_history
 from agent.engine.providers import connect
 from agent.engine.session import Session
-from agent.engine.settings import Limits, SettingsOptions, TurnOptions, check_seconds, settings_of
+from agent.engine.settings import (
+    CompactionPolicy,
+    Limits,
+    SettingsOptions,
+    TurnOptions,
+    check_seconds,
+    settings_of,
+)
 from agent.engine.sources import Sources
 from agent.engine.stores import LogStore, SessionStore, checked_export, checked_key
 from agent.engine.tools import Tool, Toolset
@@ -36,8 +43,9 @@ class Agent(Bound):
     another server of the same protocol. ``store`` keeps the sessions; without one each session
     lives in memory. ``max_steps``, ``max_retries``, ``timeout`` and ``deadline`` (seconds) bound
     every turn. ``on_unfinished`` says what a new turn does about one that never ended because its
-    process is gone: ``"raise"`` an error, ``"resume"`` it first, or ``"abandon"`` it. Further
-    keyword arguments are the default settings of turns.
+    process is gone: ``"raise"`` an error, ``"resume"`` it first, or ``"abandon"`` it. ``window``
+    bounds how many of the last messages a request holds; ``compact_at`` is a
+    :class:`CompactionPolicy`. Further keyword arguments are the default settings of turns.
 
     Raises :class:`ConfigurationError`. An agent may be shared between threads and event loops.
     """
@@ -59,6 +67,8 @@ class Agent(Bound):
         timeout: float = 600.0,
         deadline: float | None = None,
         on_unfinished: OnUnfinished = "raise",
+        window: int | None = None,
+        compact_at: CompactionPolicy | None = None,
         sources: Sources | None = None,
         **options: Unpack[SettingsOptions],
     ) -> None:
@@ -67,6 +77,7 @@ class Agent(Bound):
             max_retries=max_retries,
             max_output_retries=max_output_retries,
             deadline=deadline,
+            window=window,
         )
         check_seconds("timeout", timeout)
         made = connect(provider, base_url=base_url, api_key=api_key, timeout=timeout)
@@ -83,7 +94,10 @@ class Agent(Bound):
         self.model = chosen
         self.options = options
         self.store = _checked_store(store)
-        self._setup = Setup(made, Toolset(tools), limits, sources or Sources(), on_unfinished)
+        policy = _checked_policy(compact_at)
+        self._setup = Setup(
+            made, Toolset(tools), limits, sources or Sources(), on_unfinished, policy
+        )
 
     @property
     def provider(self) -> Provider:
@@ -182,6 +196,15 @@ def _checked_system(system: str | None) -> str | None:
         raise ConfigurationError(f"system= takes text, not {type(system).__name__}")
     check_text(system, of="system", path="$")
     return str.__str__(system)
+
+
+def _checked_policy(policy: CompactionPolicy | None) -> CompactionPolicy | None:
+    """Refuse what is no policy. Raises :class:`ConfigurationError`."""
+    if policy is not None and not isinstance(policy, CompactionPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        raise ConfigurationError(
+            f"compact_at= takes CompactionPolicy(messages=...), not {type(policy).__name__}"
+        )
+    return policy
 
 
 def _checked_store(store: SessionStore | None) -> SessionStore | None:

@@ -11,7 +11,7 @@ from agent.engine.stream import Response
 if TYPE_CHECKING:
     from agent.engine.output import Output
     from agent.engine.provider import Provider
-    from agent.engine.settings import Limits
+    from agent.engine.settings import CompactionPolicy, Limits
     from agent.engine.sources import Sources
     from agent.engine.tools import Toolset
     from agent.eventstore.events import ModelResponded
@@ -58,6 +58,7 @@ class Setup(msgspec.Struct, frozen=True):
     limits: Limits
     sources: Sources
     on_unfinished: OnUnfinished = "raise"
+    compact_at: CompactionPolicy | None = None
 
 
 def response_of(turn: Turn, answer: ModelResponded, output: T | None, version: int) -> Response[T]:

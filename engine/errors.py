@@ -274,6 +274,14 @@ def _named(calls: tuple[UnfinishedCall, ...]) -> str:
     return ", ".join(f"{call.call_id} ({call.tool})" for call in calls)
 
 
+class CannotRewind(AgentError):
+    """There is nothing of that kind to go back to. ``nearest`` are the versions that can be."""
+
+    def __init__(self, message: str, *, nearest: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.nearest = nearest
+
+
 class StreamAbandoned(AgentError):
     """The stream cannot be read on: a later turn took over, or it belongs to a parent process."""
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, assert_never
 
 from agent.engine.ask import Setup
+from agent.engine.compaction import close_compaction
 from agent.engine.drivers import end
 from agent.engine.effects import (
     Append,
@@ -21,17 +22,14 @@ from agent.engine.effects import (
     StoreEffect,
 )
 from agent.engine.errors import NotSaved, SessionBusy, TurnOpen
+from agent.engine.history import rewound
 from agent.engine.journal import Journal
 from agent.engine.logs import log_appended
 from agent.engine.opening import Wanted, opened
 from agent.engine.request import RequestBuilder
 from agent.engine.unfinished import check_owner
 from agent.eventstore.errors import AgentError, ConflictError, UnknownStream
-from agent.eventstore.events import (
-    Event,
-    MessageAdded,
-    SessionForked,
-)
+from agent.eventstore.events import Event, SessionForked, TurnStarted
 from agent.eventstore.export import export_events
 from agent.eventstore.log import Durability
 from agent.eventstore.processes import renewed_in_children
@@ -40,8 +38,8 @@ from agent.projections import conversation
 from agent.projections import session as projection
 from agent.projections.conversation import Conversation, Keyed
 from agent.projections.fold import replay
-from agent.projections.pairing import Pairing
 from agent.projections.session import SessionState
+from agent.projections.turn import Turn, begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -50,9 +48,9 @@ if TYPE_CHECKING:
     from agent.engine.run import Run
     from agent.eventstore.log import EventLog
     from agent.eventstore.record import Recorded
-    from agent.projections.turn import Turn
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Binding(NamedTuple):
@@ -195,15 +193,19 @@ class Handle:
             if "is" in user and user["is"] is me:
                 del user["is"]
 
-    def change(self, event: Event) -> None:
-        """Append an event outside of a turn. Raises :class:`ConflictError` on a stale handle."""
+    def change(self, decide: Callable[[Conversation], Event | None]) -> None:
+        """Append what is decided on outside of a turn, if anything.
+
+        Raises :class:`ConflictError` on a stale handle.
+        """
         with self.exclusive():
             journal = self.journal
-            self._check_settled(journal.committed)
-            if isinstance(event, MessageAdded):
-                now = journal.state.conversation
-                Pairing(now.view.last(now.transcript)).see(event.message)
-            self._write([event])
+            try:
+                close_compaction(journal, self.setup.sources.owner())
+                event = decide(journal.state.conversation)
+                self._write([] if event is None else [event])
+            finally:
+                journal.forget()
 
     def intervene(
         self, decide: Callable[[Conversation], Iterable[Event]], *, takeover: bool
@@ -291,9 +293,13 @@ class Handle:
 
     def _recall(self, keyed: Keyed) -> Turn:
         """A turn as it was when it completed, from its own events alone."""
-        before = Conversation(version=keyed.started - 1)
-        facts = self.log.read(self.binding.key, after=before.version, until=keyed.completed - 1)
-        turn = replay(conversation.evolve, facts, before).turn
+        first, *rest = self.log.read(
+            self.binding.key, after=keyed.started - 1, until=keyed.completed - 1
+        )
+        if not isinstance(first.event, TurnStarted):
+            raise self._deleted()
+        before = Conversation(version=first.version, turn=begin(first.event, first))
+        turn = replay(conversation.evolve, rest, before).turn
         if turn is None:
             raise self._deleted()
         return turn
@@ -313,6 +319,11 @@ class Handle:
             end(active, self, GeneratorExit())
 
     # Forks and other versions
+
+    def rewind(self, to: int) -> None:
+        """Show a settled version again. Raises :class:`UnknownStream`, :class:`CannotRewind`."""
+        self._check_version(to)
+        self.change(lambda now: rewound(now, to))
 
     def fork(self, key: str, at: int | None) -> Handle:
         """A session that shares the first ``at`` events of this one, by default up to now.

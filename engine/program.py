@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from agent.engine.ask import Ask, Resume
+from agent.engine.compaction import Summarize, compact_when_due, take_compaction
 from agent.engine.effects import CatchUp, Load, RecallTurn, Save
 from agent.engine.errors import IdempotencyMismatch, NothingUnfinished, NotSaved, TurnUnfinished
+from agent.engine.logs import log
 from agent.engine.turn import Steps, take_turn
 from agent.engine.unfinished import check_resumable, keyed_turn, recalled, way_for
-from agent.eventstore.errors import ConflictError
+from agent.eventstore.errors import AgentError, ConflictError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.engine.handle import Handle
     from agent.engine.stream import Response
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 _CATCH_UPS = 8
 """How often the start of a turn follows other writers before it gives up."""
@@ -23,8 +29,34 @@ _CATCH_UPS = 8
 _IN_THE_WAY = (TurnUnfinished, NothingUnfinished, IdempotencyMismatch)
 
 
-def program(handle: Handle, ask: Ask[T] | Resume[T]) -> Steps[Response[T]]:
-    """A turn that first follows a stream that others have moved on."""
+Order = Ask[T] | Resume[T] | Summarize[T]
+"""What a session can be asked to do: a turn, the rest of one, or a compaction."""
+
+
+def program(handle: Handle, order: Order[T]) -> Steps[Response[T]]:
+    """What is ordered, and before a turn a compaction if one is due."""
+    if isinstance(order, Ask) and handle.setup.compact_at is not None:
+        yield from _compact_when_due(handle, order)
+    return (yield from _following(handle, lambda: _step(handle, order)))
+
+
+def _compact_when_due(handle: Handle, ask: Ask[Any]) -> Steps[None]:
+    """Compact a history that is too long. That it fails is no reason to fail the turn too."""
+
+    def step() -> Steps[bool]:
+        if keyed_turn(handle.journal.state.conversation, ask) is not None:
+            return False
+        return (yield from compact_when_due(handle.journal, handle.requests, ask, handle.setup))
+
+    try:
+        yield from _following(handle, step)
+    except AgentError as error:
+        key = handle.binding.key
+        log("compaction.failed", level=logging.WARNING, session_id=key, error=str(error))
+
+
+def _following(handle: Handle, step: Callable[[], Steps[V | None]]) -> Steps[V]:
+    """A step that first follows a stream that others have moved on; None asks for another."""
     yield Load()
     tries = 0
     while True:
@@ -32,7 +64,7 @@ def program(handle: Handle, ask: Ask[T] | Resume[T]) -> Steps[Response[T]]:
         journal = handle.journal
         before = journal.committed
         try:
-            response = yield from _step(handle, ask)
+            outcome = yield from step()
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -45,16 +77,20 @@ def program(handle: Handle, ask: Ask[T] | Resume[T]) -> Steps[Response[T]]:
                 raise
             yield CatchUp()
         else:
-            if response is None:
+            if outcome is None:
                 continue
-            yield Save()
-            return response
+            if journal.committed is not before:
+                yield Save()
+            return outcome
 
 
-def _step(handle: Handle, ask: Ask[T] | Resume[T]) -> Steps[Response[T] | None]:
+def _step(handle: Handle, ask: Order[T]) -> Steps[Response[T] | None]:
     """What has to be done next; None when that was to finish another turn."""
     if isinstance(ask, Resume):
         return (yield from _resume(handle, ask))
+    if isinstance(ask, Summarize):
+        done = yield from take_compaction(handle.journal, handle.requests, ask, handle.setup)
+        return cast("Response[T]", done)
     keyed = keyed_turn(handle.journal.state.conversation, ask)
     if keyed is not None:
         turn = yield RecallTurn(keyed)

@@ -2,7 +2,7 @@
 
 Messages come first in the body and only grow at their end, so their encoded fragments and the
 running SHA-256 over them are kept from turn to turn. What is kept is bound to the conversation's
-epoch; dropping it changes no byte.
+epoch and to where its excerpt begins; dropping it changes no byte.
 """
 
 from __future__ import annotations
@@ -10,8 +10,20 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from agent.engine.provider import Frame, ModelRequest, Prompt, Provider
-from agent.eventstore.messages import Message
+from agent.eventstore.messages import (
+    Blob,
+    FilePart,
+    ImagePart,
+    Link,
+    Message,
+    Part,
+    TextPart,
+    ToolResultPart,
+)
+from agent.eventstore.values import Excerpt
 from agent.projections.pairing import Pairing
 
 if TYPE_CHECKING:
@@ -19,14 +31,16 @@ if TYPE_CHECKING:
 
     from agent.projections.conversation import Conversation
 
+replace = msgspec.structs.replace
+
 _KEPT_ENCODINGS = 4
 
 
 class _Prefix:
-    """The visible history of one epoch, encoded for one provider and model."""
+    """The history of one epoch from one place on, encoded for one provider and model."""
 
-    def __init__(self, epoch: int, frame: Frame) -> None:
-        self.epoch = epoch
+    def __init__(self, origin: _Origin, frame: Frame) -> None:
+        self.origin = origin
         self.seen = 0
         self.fragments = list(frame.leading)
         self.sha = hashlib.sha256(frame.start + b",".join(frame.leading))
@@ -35,7 +49,7 @@ class _Prefix:
 
     def branch(self) -> _Prefix:
         copy = _Prefix.__new__(_Prefix)
-        copy.epoch, copy.seen = self.epoch, self.seen
+        copy.origin, copy.seen = self.origin, self.seen
         copy.fragments = self.fragments.copy()
         copy.sha, copy.pairing = self.sha.copy(), self.pairing.copy()
         copy.ahead = {}
@@ -55,6 +69,70 @@ class _Encoded(NamedTuple):
     fragments: Sequence[bytes]
 
 
+class _Origin(NamedTuple):
+    """Where what is read begins: the same for as long as it only grows at its end."""
+
+    epoch: int
+    excerpt: Excerpt
+    summary: bool
+
+
+class _Reading(NamedTuple):
+    """What the model reads of a conversation: an excerpt of the history, and the open turn.
+
+    A summary is made of words alone: attachments are named, not sent, so that none can stand in
+    its way that its model does not take.
+    """
+
+    conversation: Conversation
+    excerpt: Excerpt
+    summary: bool
+
+    @property
+    def origin(self) -> _Origin:
+        return _Origin(self.conversation.epoch, self.excerpt, self.summary)
+
+    def history(self, skip: int = 0) -> list[Message]:
+        """The excerpt but for its first messages."""
+        view, transcript = self.conversation.view, self.conversation.transcript
+        messages = view.messages(transcript, self.excerpt.start + skip, self.excerpt.end)
+        return [in_words(message) for message in messages] if self.summary else messages
+
+    @property
+    def said(self) -> Sequence[Message]:
+        """The messages of the open turn."""
+        return self.conversation.turn.messages if self.conversation.turn else ()
+
+
+def in_words(message: Message) -> Message:
+    """The message with its images and files named instead of shown."""
+    return replace(message, parts=tuple(_in_words(part) for part in message.parts))
+
+
+def _in_words(part: Part) -> Part:
+    match part:
+        case ImagePart(source=source, media_type=media_type):
+            return TextPart(f"[image: {_named(source, media_type)}]")
+        case FilePart(source=source, media_type=media_type, name=name):
+            return TextPart(f"[file: {name or _named(source, media_type)}]")
+        case ToolResultPart(content=content):
+            return replace(part, content=tuple(_in_words(item) for item in content))
+        case _:
+            return part
+
+
+def _named(source: Blob | Link, media_type: str | None) -> str:
+    return source.url if isinstance(source, Link) else media_type or "attached"
+
+
+def _reading(conversation: Conversation) -> _Reading:
+    turn = conversation.turn
+    if turn is None:
+        return _Reading(conversation, Excerpt(), summary=False)
+    excerpt = turn.input.excerpt or Excerpt()
+    return _Reading(conversation, excerpt, summary=turn.input.kind == "compaction")
+
+
 class RequestBuilder:
     """Builds the requests of one session."""
 
@@ -71,11 +149,11 @@ class RequestBuilder:
         self, conversation: Conversation, provider: Provider, prompt: Prompt
     ) -> list[str]:
         """The digests of the attachments that :meth:`build` needs to be given."""
+        reading = _reading(conversation)
         prefix = self._prefixes.get(_key(provider, prompt))
-        usable = prefix is not None and prefix.epoch == conversation.epoch
+        usable = prefix is not None and prefix.origin == reading.origin
         seen, ahead = (prefix.seen, prefix.ahead) if prefix and usable else (0, {})
-        new = conversation.view.messages(conversation.transcript, skip=seen)
-        new += conversation.turn.messages if conversation.turn else ()
+        new = [*reading.history(skip=seen), *reading.said]
         unknown = (message for message in new if id(message) not in ahead)
         blobs = [blob for message in unknown for blob in message.blobs()]
         return list({blob.digest: None for blob in blobs if blob.data is None})
@@ -93,10 +171,11 @@ class RequestBuilder:
         would take.
         """
         frame = provider.encode_frame(prompt)
+        reading = _reading(conversation)
         key = _key(provider, prompt)
         prefix = self._prefixes.pop(key, None)
-        if prefix is None or prefix.epoch != conversation.epoch:
-            prefix = _Prefix(conversation.epoch, frame)
+        if prefix is None or prefix.origin != reading.origin:
+            prefix = _Prefix(reading.origin, frame)
         ahead = prefix.ahead
 
         def encoded(message: Message) -> _Encoded:
@@ -106,12 +185,12 @@ class RequestBuilder:
             loaded = {**attachments, **given}
             return _Encoded(message, provider.encode_message(message, prompt.model, loaded))
 
-        for message in conversation.view.messages(conversation.transcript, skip=prefix.seen):
+        for message in reading.history(skip=prefix.seen):
             prefix.add(encoded(message))
-        opened = [encoded(m) for m in (conversation.turn.messages if conversation.turn else ())]
+        opened = [encoded(message) for message in reading.said]
         prefix.ahead = {id(item.message): item for item in opened}
         self._keep(key, prefix)
-        return _assemble(prompt, frame, prefix, opened, conversation)
+        return _assemble(prompt, frame, prefix, opened, reading)
 
     def _keep(self, key: tuple[str, ...], prefix: _Prefix) -> None:
         self._prefixes[key] = prefix
@@ -124,7 +203,7 @@ def _assemble(
     frame: Frame,
     prefix: _Prefix,
     opened: Sequence[_Encoded],
-    conversation: Conversation,
+    reading: _Reading,
 ) -> ModelRequest:
     pairing, sha = prefix.pairing.copy(), prefix.sha.copy()
     for item in opened:
@@ -138,7 +217,7 @@ def _assemble(
         return frame.start + b",".join((*fragments[:length], *items)) + frame.end
 
     def read_messages() -> list[Message]:
-        return [*conversation.messages, *(item.message for item in opened)]
+        return [*reading.history(), *(item.message for item in opened)]
 
     return ModelRequest(prompt, sha.hexdigest(), read_body, read_messages)
 

@@ -10,15 +10,17 @@ import msgspec
 
 from agent.engine.ask import Ask, Resume
 from agent.engine.bound import Bound
+from agent.engine.compaction import Compaction, Summarize, summarize
+from agent.engine.history import added, undone
 from agent.engine.output import Output
 from agent.engine.prompts import Prompted, checked_message, message_of
 from agent.engine.settings import TurnOptions, settings_of
 from agent.engine.streams import AsyncStream, Stream
 from agent.engine.unfinished import abandoning, decision, explained, resolving
 from agent.eventstore.errors import AttachmentMissing
-from agent.eventstore.events import HistoryCleared, MessageAdded
+from agent.eventstore.events import HistoryCleared
 from agent.eventstore.messages import FilePart, ImagePart, Link, Message
-from agent.eventstore.values import metadata_dict
+from agent.eventstore.values import Settings, metadata_dict
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -151,24 +153,24 @@ class Session(Bound):
         ``prompt`` is text, a user's message, or its parts. Raises :class:`AgentError`; the
         history is then as before. :class:`TurnUnfinished` says that an earlier turn never ended.
         """
-        return Stream(self._handle, self._ask(prompt, options)).finish()
+        return Stream(self._handle, self._plain(prompt, options)).finish()
 
     async def run_async(self, prompt: Prompted, **options: Unpack[TurnOptions]) -> Response[None]:
         """As :meth:`run`, without blocking the event loop."""
-        return await AsyncStream(self._handle, self._ask(prompt, options)).finish()
+        return await AsyncStream(self._handle, self._plain(prompt, options)).finish()
 
     def stream(self, prompt: Prompted, **options: Unpack[TurnOptions]) -> Stream[None]:
         """Take one turn and hand out its events as they happen; the last is ``done``.
 
         The history is updated when the stream completes.
         """
-        return Stream(self._handle, self._ask(prompt, options, stream=True))
+        return Stream(self._handle, self._plain(prompt, options, stream=True))
 
     async def stream_async(
         self, prompt: Prompted, **options: Unpack[TurnOptions]
     ) -> AsyncStream[None]:
         """As :meth:`stream`: ``async for event in await session.stream_async(...)``."""
-        return AsyncStream(self._handle, self._ask(prompt, options, stream=True))
+        return AsyncStream(self._handle, self._plain(prompt, options, stream=True))
 
     def json(
         self, prompt: Prompted, schema: type[T] | TypeAdapter[T], **options: Unpack[TurnOptions]
@@ -178,29 +180,34 @@ class Session(Bound):
         ``schema`` is a pydantic model or any type that pydantic can describe. Raises
         :class:`OutputError` when the model gives no answer that fits.
         """
-        return Stream(self._handle, self._ask_shaped(prompt, schema, options)).finish()
+        return Stream(self._handle, self._ask(prompt, options, Output(schema))).finish()
 
     async def json_async(
         self, prompt: Prompted, schema: type[T] | TypeAdapter[T], **options: Unpack[TurnOptions]
     ) -> Response[T]:
         """As :meth:`json`, without blocking the event loop."""
-        ask = self._ask_shaped(prompt, schema, options)
+        ask = self._ask(prompt, options, Output(schema))
         return await AsyncStream(self._handle, ask).finish()
 
-    def _ask(self, prompt: Prompted, options: TurnOptions, *, stream: bool = False) -> Ask[None]:
-        chosen: TurnOptions = {**self._agent.options, **options}
-        settings = settings_of(chosen)
-        model = chosen.get("model") or self._agent.model
-        key = chosen.get("idempotency_key")
-        return Ask(message_of(prompt), model, settings, stream, None, key)
+    def _plain(self, prompt: Prompted, options: TurnOptions, *, stream: bool = False) -> Ask[None]:
+        no_shape: Output[None] | None = None
+        return self._ask(prompt, options, no_shape, stream=stream)
 
-    def _ask_shaped(
-        self, prompt: Prompted, schema: type[T] | TypeAdapter[T], options: TurnOptions
+    def _ask(
+        self,
+        prompt: Prompted,
+        options: TurnOptions,
+        output: Output[T] | None,
+        *,
+        stream: bool = False,
     ) -> Ask[T]:
-        ask = self._ask(prompt, options)
-        return Ask(
-            ask.input, ask.model, ask.settings, ask.stream, Output(schema), ask.idempotency_key
-        )
+        model, settings = self._chosen(options)
+        key = options.get("idempotency_key")
+        return Ask(message_of(prompt), model, settings, stream, output, key)
+
+    def _chosen(self, options: TurnOptions) -> tuple[str, Settings]:
+        chosen: TurnOptions = {**self._agent.options, **options}
+        return chosen.get("model") or self._agent.model, settings_of(chosen)
 
     # Unfinished turns
 
@@ -296,14 +303,60 @@ class Session(Bound):
         :class:`ConflictError` when others have moved the session on, :class:`TurnOpen` while a
         turn is open.
         """
-        self._handle.change(MessageAdded(message=checked_message(message)))
+        checked = checked_message(message)
+        self._handle.change(lambda now: added(now, checked))
 
     def clear(self) -> None:
         """Start over with an empty history. The system prompt stays, the log keeps everything.
 
         Raises :class:`ConflictError` and :class:`TurnOpen` as :meth:`add_message`.
         """
-        self._handle.change(HistoryCleared())
+        self._handle.change(lambda _: HistoryCleared())
+
+    def rewind(self, to: int) -> None:
+        """Show again what version ``to`` showed: history, system prompt and tools.
+
+        Also forward, to a version before a rewind: the log keeps everything. Metadata and usage
+        stay. Raises :class:`CannotRewind` for a version inside of a turn, :class:`UnknownStream`
+        for one that there is not, and :class:`ConflictError` and :class:`TurnOpen` as
+        :meth:`add_message`.
+        """
+        self._handle.rewind(to)
+
+    def undo(self, turns: int = 1) -> None:
+        """Take the last turns out of the history, and what came after them.
+
+        As :meth:`rewind` to the version before them, and undone by it. Raises
+        :class:`CannotRewind` when the history has not so many turns.
+        """
+        self._handle.change(lambda now: undone(now, turns))
+
+    def compact(
+        self, keep_last: int = 4, instructions: str | None = None, model: str | None = None
+    ) -> Compaction:
+        """Let a summary, written by the model, stand for all but the last messages.
+
+        At least ``keep_last`` messages stay as they are: calls are never parted from their
+        results. ``instructions`` are added to what the model is told. The log keeps everything;
+        :meth:`rewind` shows it again. With nothing to compact the model is not asked. Raises
+        :class:`AgentError`; the history is then as before.
+        """
+        order = self._order(keep_last, instructions, model)
+        return Stream(self._handle, order).finish().output
+
+    async def compact_async(
+        self, keep_last: int = 4, instructions: str | None = None, model: str | None = None
+    ) -> Compaction:
+        """As :meth:`compact`, without blocking the event loop."""
+        order = self._order(keep_last, instructions, model)
+        response = await AsyncStream(self._handle, order).finish()
+        return response.output
+
+    def _order(
+        self, keep_last: int, instructions: str | None, model: str | None
+    ) -> Summarize[Compaction]:
+        options: TurnOptions = {} if model is None else {"model": model}
+        return summarize(keep_last, instructions, *self._chosen(options))
 
     def refresh(self) -> None:
         """Show what other writers have appended since. The start of a turn does so by itself."""

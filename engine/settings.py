@@ -6,13 +6,16 @@ import reprlib
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
 from agent.engine.errors import ConfigurationError
 from agent.eventstore.rawjson import EMPTY_OBJECT, check_text, to_raw
 from agent.eventstore.values import Settings
+
+if TYPE_CHECKING:
+    from agent.projections.conversation import Conversation
 
 
 class SettingsOptions(TypedDict, total=False):
@@ -123,13 +126,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     ``max_steps`` model answers, ``max_retries`` further attempts for a failed model call,
     ``max_output_retries`` further answers when structured output does not fit, ``deadline``
-    seconds for the whole turn.
+    seconds for the whole turn. ``window``: a request holds at most so many of the history's last
+    messages, besides the turn's own.
     """
 
     max_steps: int = 32
     max_retries: int = 2
     max_output_retries: int = 2
     deadline: float | None = None
+    window: int | None = None
 
     def __post_init__(self) -> None:
         """Raise :class:`ConfigurationError` for limits under which no turn could run."""
@@ -139,11 +144,60 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             ("max_output_retries", self.max_output_retries, 0),
         )
         for name, value, least in counts:
-            if type(value) is not int or value < least:
-                shown = reprlib.repr(value)
-                raise ConfigurationError(f"{name} must be at least {least}, not {shown}")
+            _check_count(name, value, least)
+        if self.window is not None:
+            _check_count("window", self.window, 1)
         if self.deadline is not None:
             check_seconds("deadline", self.deadline)
+
+
+class CompactionPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """When a history is compacted by itself: at so many ``messages`` or ``tokens``.
+
+    ``tokens`` are those that the provider counted for the last request and its answer. The last
+    ``keep_last`` messages stay as they are; ``instructions`` are added to what the model is told,
+    and ``model`` names one for the summary. Raises :class:`ConfigurationError`.
+    """
+
+    messages: int | None = None
+    tokens: int | None = None
+    keep_last: int = 4
+    instructions: str | None = None
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise :class:`ConfigurationError` for what would never, or always, compact."""
+        check_compaction(self.keep_last, self.instructions)
+        if self.model is not None:
+            _check("model", self.model, str)
+        if self.messages is not None:
+            _check_count("messages", self.messages, self.keep_last + 4)
+        if self.tokens is not None:
+            _check_count("tokens", self.tokens, 1)
+        if self.messages is None and self.tokens is None:
+            raise ConfigurationError(
+                "compact at how many? CompactionPolicy(messages=... or tokens=...)"
+            )
+
+    def due(self, conversation: Conversation) -> bool:
+        """Whether a history is to be compacted before it goes on."""
+        if conversation.turn is not None:
+            return False
+        many = self.messages is not None and conversation.length >= self.messages
+        return many or (self.tokens is not None and conversation.tokens >= self.tokens)
+
+
+def check_compaction(keep_last: int, instructions: str | None) -> None:
+    """Refuse what no compaction could do. Raises :class:`ConfigurationError`."""
+    _check_count("keep_last", keep_last, 0)
+    if instructions is not None:
+        _check("instructions", instructions, str)
+
+
+def _check_count(name: str, value: int, least: int) -> None:
+    if type(value) is not int or value < least:
+        shown = reprlib.repr(value)
+        raise ConfigurationError(f"{name} must be at least {least}, not {shown}")
 
 
 def check_seconds(name: str, seconds: float) -> None:

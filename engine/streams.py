@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 from agent.engine.bound import Bound
 from agent.engine.drivers import drive, drive_async, off_loop, on_loop
 from agent.engine.errors import ConfigurationError, StreamAbandoned
-from agent.engine.program import program
+from agent.engine.program import Order, program
 from agent.engine.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from agent.engine.ask import Ask, Resume
     from agent.engine.handle import Handle
     from agent.engine.stream import Response, StreamEvent
 
@@ -31,9 +30,9 @@ class _Held(Bound, Generic[T]):
 
     _instead = "read it where it was begun, and hand over its response"
 
-    def __init__(self, handle: Handle, ask: Ask[T] | Resume[T]) -> None:
+    def __init__(self, handle: Handle, order: Order[T]) -> None:
         self._handle = handle
-        self._run: Run[T] = Run(program(handle, ask), handle.setup.sources.monotonic)
+        self._run: Run[T] = Run(program(handle, order), handle.setup.sources.monotonic)
 
     @property
     def response(self) -> Response[T]:
@@ -66,8 +65,8 @@ class _Held(Bound, Generic[T]):
 class Stream(_Held[T]):
     """The events of a turn. Also a context manager that closes the stream."""
 
-    def __init__(self, handle: Handle, ask: Ask[T] | Resume[T]) -> None:
-        super().__init__(handle, ask)
+    def __init__(self, handle: Handle, order: Order[T]) -> None:
+        super().__init__(handle, order)
         self._events = drive(self._run, handle)
 
     def __iter__(self) -> Self:
@@ -126,8 +125,8 @@ def _leave(run: Run[T], events: Generator[StreamEvent[T]]) -> None:
 class AsyncStream(_Held[T]):
     """The events of a turn, for ``async for``. Also an async context manager."""
 
-    def __init__(self, handle: Handle, ask: Ask[T] | Resume[T]) -> None:
-        super().__init__(handle, ask)
+    def __init__(self, handle: Handle, order: Order[T]) -> None:
+        super().__init__(handle, order)
         self._events = drive_async(self._run, handle)
 
     def __aiter__(self) -> Self:

@@ -59,6 +59,7 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.messages import Message, TextPart, ToolCallPart
 from agent.eventstore.values import Failure, tools_digest
+from agent.projections.window import windowed
 
 if TYPE_CHECKING:
     from agent.engine.journal import Journal
@@ -81,7 +82,11 @@ def take_turn(
     A turn that is open when another is asked for is abandoned; whoever calls this has made sure
     that it may be. Raises what ended the turn, after recording that end.
     """
-    turn = _Turn(journal, requests, ask, setup)
+    return (yield from to_its_end(TurnSteps(journal, requests, ask, setup)))
+
+
+def to_its_end(turn: TurnSteps[T]) -> Steps[Response[T]]:
+    """A turn from its start to whatever ends it, which is recorded, and raised if no response."""
     try:
         turn.enter()
         return (yield from turn.steps())
@@ -98,10 +103,10 @@ def take_turn(
         leaves(turn.tenure)
 
 
-class _Turn(Generic[T]):
-    """The working parts of :func:`take_turn`.
+class TurnSteps(Generic[T]):
+    """The working parts of a turn.
 
-    What has happened in the turn is in the journal alone; ``tenure`` says which turn is meant.
+    What has happened in it is in the journal alone; ``tenure`` says which turn is meant.
     """
 
     def __init__(
@@ -129,6 +134,7 @@ class _Turn(Generic[T]):
             TurnStarted(
                 input=self._ask.input,
                 settings=self._ask.settings,
+                excerpt=windowed(conversation, self._setup.limits.window),
                 output=self._ask.output.schema if self._ask.output else None,
                 idempotency_key=self._ask.idempotency_key,
                 owner=owner,

@@ -171,6 +171,8 @@ def way_for(
     elif turn.tenure == journal.begun:
         return "begin"  # this handle's own, which it has left: its caller knows
     check_owner(journal.stream, turn, setup.sources.owner())
+    if turn.input.kind == "compaction":
+        return "begin"  # it has changed nothing, so it stands in nobody's way
     match setup.on_unfinished:
         case "abandon":
             return "begin"

@@ -13,6 +13,7 @@ import msgspec
 from agent.eventstore.messages import Blob, Message, Part, ResultContent, blobs_of
 from agent.eventstore.rawjson import EMPTY_OBJECT
 from agent.eventstore.values import (
+    Excerpt,
     Failure,
     FinishReason,
     OutputSchema,
@@ -108,9 +109,13 @@ class HistoryRewound(_Event, tag="history.rewound", frozen=True, kw_only=True):
 
 
 class HistoryCompacted(_Event, tag="history.compacted", frozen=True, kw_only=True):
-    """In the view, ``summary`` stands for everything up to the settled version ``through``."""
+    """In the view, ``summary`` stands for everything up to the settled version ``through``.
+
+    Except for the last ``kept`` messages shown there: they follow it.
+    """
 
     through: int
+    kept: int = 0
     summary: Message
 
 
@@ -118,11 +123,16 @@ class HistoryCompacted(_Event, tag="history.compacted", frozen=True, kw_only=Tru
 
 
 class TurnStarted(_Event, tag="turn.started", frozen=True, kw_only=True):
-    """A user's input, durable before the first model call."""
+    """A user's input, durable before the first model call.
+
+    ``excerpt`` is the part of the history that the requests hold, None for all of it. A turn of
+    kind ``compaction`` asks for a summary of it; what is said there enters no history.
+    """
 
     kind: Literal["user", "compaction"] = "user"
     input: Message
     settings: Settings
+    excerpt: Excerpt | None = None
     output: OutputSchema | None = None
     idempotency_key: str | None = None
     owner: Owner

@@ -79,6 +79,13 @@ class Usage(_Value, frozen=True):
         return self.input_tokens + self.output_tokens
 
 
+class Excerpt(_Value, frozen=True):
+    """Some of the visible messages: from place ``start`` up to ``end``, None for all the rest."""
+
+    start: int = 0
+    end: int | None = None
+
+
 class Failure(_Value, frozen=True):
     """An error as a fact: the name of its class, its words, and what a provider said of it."""
 

@@ -80,6 +80,7 @@ class Mark(msgspec.Struct, frozen=True):
     view: View
     system: str | None
     tools: Tools
+    undo_to: int
 
 
 class Keyed(msgspec.Struct, frozen=True):
@@ -93,9 +94,11 @@ class Keyed(msgspec.Struct, frozen=True):
 class Conversation(msgspec.Struct, frozen=True):
     """A conversation at ``version``; 0 is the one before any event.
 
-    ``turn`` is the open turn, None when settled; ``ended`` is the last turn when it failed or was
-    abandoned, until the next turn or change of the history. ``keyed`` are the completed turns that
-    have an idempotency key.
+    ``turn`` is the open turn, None when settled; ``ended`` is the last turn of the user when it
+    failed or was abandoned, until the next turn or change of the history. ``keyed`` are the
+    completed turns that have an idempotency key. ``undo_to`` is the version right before the last
+    turn of the history, 0 without one. ``tokens`` is how long the history was with its last answer,
+    as the provider counted; 0 while that is not known.
     """
 
     version: int = 0
@@ -110,16 +113,27 @@ class Conversation(msgspec.Struct, frozen=True):
     turn: Turn | None = None
     ended: Turn | None = None
     keyed: Snapshot[Keyed] = msgspec.field(default_factory=Snapshot[Keyed])
+    undo_to: int = 0
+    tokens: int = 0
 
     @property
     def unfinished(self) -> Turn | None:
-        """The turn that can be taken up: the open one, or the last when it did not complete."""
-        return self.turn or self.ended
+        """The turn that can be taken up: the open one, or the last when it did not complete.
+
+        A compaction is none: it is done as a whole or not at all.
+        """
+        turn = self.turn or self.ended
+        return turn if turn is not None and turn.input.kind == "user" else None
 
     @property
     def messages(self) -> list[Message]:
         """The visible history. An open turn is no part of it."""
         return self.view.messages(self.transcript)
+
+    @property
+    def length(self) -> int:
+        """How many messages are visible."""
+        return self.view.count(len(self.transcript))
 
     @property
     def settled(self) -> int:
@@ -131,6 +145,11 @@ class Conversation(msgspec.Struct, frozen=True):
         index = bisect_left(self.marks, version, key=lambda mark: mark.version)
         found = self.marks[index] if index < len(self.marks) else None
         return found if found and found.version == version else None
+
+    def settled_near(self, version: int) -> tuple[int, ...]:
+        """The settled versions right before and right after one that is not."""
+        index = bisect_left(self.marks, version, key=lambda mark: mark.version)
+        return tuple(mark.version for mark in self.marks[max(index - 1, 0) : index + 1])
 
     def branch(self) -> Conversation:
         """The same conversation for another writer."""
@@ -165,7 +184,8 @@ def _marked(state: Conversation, version: int) -> Conversation:
     """The state at ``version``, which shows what one can come back to unless a turn is open."""
     if state.turn is not None:
         return replace(state, version=version)
-    mark = Mark(version, len(state.transcript), state.view, state.system, state.tools)
+    length = len(state.transcript)
+    mark = Mark(version, length, state.view, state.system, state.tools, state.undo_to)
     return replace(state, version=version, marks=state.marks.append(mark))
 
 
@@ -218,7 +238,8 @@ def _evolve_history(state: Conversation, event: HistoryEvent, fact: Recorded) ->
         case MessageAdded():
             return replace(state, transcript=state.transcript.append(event.message))
         case HistoryCleared():
-            return replace(state, view=state.view.cleared(length), epoch=fact.version)
+            view = state.view.cleared(length)
+            return replace(state, view=view, epoch=fact.version, undo_to=0, tokens=0)
         case HistoryRewound():
             mark = _mark(state, event.to, fact)
             return replace(
@@ -227,16 +248,21 @@ def _evolve_history(state: Conversation, event: HistoryEvent, fact: Recorded) ->
                 system=mark.system,
                 tools=mark.tools,
                 epoch=fact.version,
+                undo_to=mark.undo_to,
+                tokens=0,
             )
         case HistoryCompacted():
             mark = _mark(state, event.through, fact)
             if mark.view != state.view:
                 _corrupt(fact, f"the view has changed since version {event.through}")
+            if not 0 <= event.kept <= mark.view.count(mark.length):
+                _corrupt(fact, f"version {event.through} shows fewer than {event.kept} messages")
             return replace(
                 state,
                 transcript=state.transcript.append(event.summary),
-                view=state.view.summarized(mark.length, length),
+                view=state.view.summarized(mark.length, length, event.kept),
                 epoch=fact.version,
+                tokens=0,
             )
         case _:
             assert_never(event)
@@ -247,6 +273,7 @@ def _evolve_turn(state: Conversation, event: TurnEvent, fact: Recorded) -> Conve
         case TurnStarted():
             if state.turn is not None:
                 _corrupt(fact, f"the turn of version {state.turn.started} is open")
+            _check_excerpt(state, event, fact)
             return replace(state, turn=begin(event, fact), ended=None)
         case TurnCompleted():
             return _completed(state, _open_turn(state, fact), fact)
@@ -256,7 +283,9 @@ def _evolve_turn(state: Conversation, event: TurnEvent, fact: Recorded) -> Conve
                 _corrupt(fact, "there is no turn to resume")
             return replace(state, turn=resumed(turn, owner, fact), ended=None)
         case TurnFailed() | TurnAbandoned():
-            return replace(state, turn=None, ended=replace(_open_turn(state, fact), end=event))
+            turn = _open_turn(state, fact)
+            ended = replace(turn, end=event) if turn.input.kind == "user" else None
+            return replace(state, turn=None, ended=ended)
         case _:
             assert_never(event)
 
@@ -264,11 +293,26 @@ def _evolve_turn(state: Conversation, event: TurnEvent, fact: Recorded) -> Conve
 def _completed(state: Conversation, turn: Turn, fact: Recorded) -> Conversation:
     if turn.pending_calls or turn.waiting:
         _corrupt(fact, "the turn still waits for an answer")
+    if turn.input.kind == "compaction":
+        return replace(state, turn=None)
     key, keyed = turn.input.idempotency_key, state.keyed
     if key is not None:
         keyed = keyed.append(Keyed(key, turn.started, fact.version))
-    transcript = state.transcript.extend(turn.kept)
-    return replace(state, turn=None, transcript=transcript, keyed=keyed)
+    return replace(
+        state,
+        turn=None,
+        transcript=state.transcript.extend(turn.kept),
+        keyed=keyed,
+        undo_to=turn.started - 1,
+        tokens=turn.tokens,
+    )
+
+
+def _check_excerpt(state: Conversation, event: TurnStarted, fact: Recorded) -> None:
+    if event.excerpt is not None:
+        start, end, length = event.excerpt.start, event.excerpt.end, state.length
+        if not 0 <= start <= (length if end is None else end) <= length:
+            _corrupt(fact, f"there is no such excerpt of {length} messages")
 
 
 def _open_turn(state: Conversation, fact: Recorded) -> Turn:

@@ -114,6 +114,11 @@ class Turn(msgspec.Struct, frozen=True):
         return sum(message.role == "assistant" for message in self.messages)
 
     @property
+    def tokens(self) -> int:
+        """Those of the last answer and of the request for it, as the provider counted."""
+        return self.answer.usage.total_tokens if self.answer else 0
+
+    @property
     def rejections(self) -> int:
         """How many answers did not fit the asked shape."""
         return len(self.rejected) // 2

@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 HELP = """\
 /clear      start over with an empty history
+/undo       take the last turn out of the history
+/compact    let a summary stand for all but the last messages
 /fork [ID]  branch off, and go on in the branch
 /resume     answer what was asked last, if that was interrupted
 /usage      the tokens used so far
@@ -277,10 +279,7 @@ class Chat:
     # Turns
 
     def _take_turn(self, begin: Callable[[], Awaitable[AsyncStream[None]]]) -> None:
-        try:
-            response = self._runner.run(_stoppable(partial(self._answer, begin)))
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+        response = self._wait_for(partial(self._answer, begin))
         refusal = response.messages[-1].refusal
         if refusal and not response.text:
             self._screen.answer(refusal)
@@ -294,6 +293,12 @@ class Chat:
                 self._screen.notice("(an empty answer)")
             case _:
                 pass
+
+    def _wait_for(self, answer: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return self._runner.run(_stoppable(answer))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
     async def _answer(self, begin: Callable[[], Awaitable[AsyncStream[None]]]) -> Response[None]:
         async with await begin() as stream:
@@ -319,6 +324,15 @@ class Chat:
                 self._screen.notice("the history is empty; the log keeps what was said")
             case "/resume":
                 self._take_turn(self._session.resume_stream_async)
+            case "/undo":
+                self._session.refresh()
+                self._session.undo()
+                self._screen.notice(f"undone; {len(self._session.messages)} messages are left")
+            case "/compact":
+                done = self._wait_for(self._session.compact_async)
+                self._screen.notice(
+                    f"{done.messages_before} messages before, {done.messages_after} now"
+                )
             case "/fork":
                 self._fork(argument.strip() or None)
             case "/usage":

@@ -4,18 +4,21 @@ from collections.abc import Iterator, Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from agent import Agent
 from agent.engine.provider import ModelRequest, Prompt
-from agent.engine.request import RequestBuilder
+from agent.engine.request import RequestBuilder, in_words
 from agent.engine.scripted import ScriptedModel
-from agent.eventstore.events import ModelRequested
+from agent.eventstore.events import MessageAdded, ModelRequested
 from agent.eventstore.messages import Blob, ImagePart, Message, TextPart, ToolCallPart
 from agent.eventstore.record import Recorded
-from agent.eventstore.values import Settings
+from agent.eventstore.values import Excerpt, Settings
 from agent.projections import conversation
 from agent.projections.conversation import Conversation
 from agent.projections.fold import replay
 from agent.projections.pairing import PairingError
+from tests.engine.given import digests, rebuilt
 from tests.projections.given import (
     STARTED,
     added,
@@ -74,7 +77,13 @@ def askings(facts: list[Recorded]) -> Iterator[Conversation]:
 
 def said(state: Conversation) -> list[Message]:
     """Everything that the model must read."""
-    return [*state.messages, *(state.turn.messages if state.turn else ())]
+    if state.turn is None:
+        return state.messages
+    excerpt = state.turn.input.excerpt or Excerpt()
+    history = state.messages[excerpt.start : excerpt.end]
+    if state.turn.input.kind == "compaction":
+        history = [in_words(message) for message in history]
+    return [*history, *state.turn.messages]
 
 
 @pytest.mark.parametrize("provider", [MODEL, Embedding([])], ids=["scripted", "embedding"])
@@ -200,6 +209,52 @@ def test_encoded_messages_are_not_encoded_again():
             builder.build(state, model, prompt_of(state), {})
 
     assert sorted(encoded) == ["m:a", "m:b", "m:c", "m:d", "m:e"]
+
+
+def test_a_summary_is_asked_for_in_words():
+    """What is kept of requests that show a picture serves none that names it, nor the reverse."""
+    pictured = MessageAdded(message=Message.user("See", ImagePart.from_bytes(PICTURES[0])))
+    summing = replace(begun("c"), kind="compaction")
+    builder = RequestBuilder()
+    for events in ([pictured, begun("c")], [pictured, summing], [pictured, begun("c")]):
+        state = folded(*events)
+        kept = build(builder, state)
+
+        assert kept.body == build(RequestBuilder(), state).body
+        assert (b"[image: image/png]" in kept.body) == (events[-1] is summing)
+
+
+def test_a_window_is_encoded_in_proportion_to_itself():
+    """With a window each message is encoded twice at most, however long the history is."""
+    encoded: list[str] = []
+
+    class Counting(ScriptedModel):
+        def encode_message(
+            self, message: Message, model: str, attachments: Mapping[str, bytes]
+        ) -> list[bytes]:
+            encoded.append(message.text)
+            return list(super().encode_message(message, model, attachments))
+
+    model = Counting(lambda _: "a")
+    session = Agent(model, "m", window=20).session()
+    for number in range(100):
+        session.run(f"q{number}")
+    read = [request.messages for request in model.requests]
+
+    assert len(encoded) <= 2 * 200 + 20
+    assert all(len(messages) <= 21 and messages[0].role == "user" for messages in read)
+    assert [len(messages) for messages in read[10:25]] == [
+        21,
+        13,
+        15,
+        17,
+        19,
+        21,
+        *[13, 15, 17, 19, 21] * 2,
+    ][:15]
+    assert len(session.messages) == 200
+    anew = [hashlib.sha256(body).hexdigest() for body in rebuilt(session, MODEL)]
+    assert digests(session) == anew
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@ from typing import Any
 
 import pytest
 
+from agent import Agent
 from agent.engine.errors import ConfigurationError
-from agent.engine.settings import Limits, settings_of
+from agent.engine.scripted import ScriptedModel
+from agent.engine.settings import CompactionPolicy, Limits, settings_of
 from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.values import Settings
 
@@ -131,6 +133,8 @@ def test_limits_by_default():
         {"max_steps": 0},
         {"max_steps": "3"},
         {"max_steps": True},
+        {"window": 0},
+        {"window": "all"},
         {"max_steps": float("inf")},
         {"max_retries": -1},
         {"max_output_retries": -1},
@@ -148,3 +152,29 @@ def test_limits_under_which_nothing_could_run(limits: dict[str, Any]):
     (name,) = limits
     with pytest.raises(ConfigurationError, match=name):
         Limits(**limits)
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({}, "at how many"),
+        ({"messages": 7}, "messages must be at least 8"),
+        ({"messages": 4, "keep_last": 1}, "messages must be at least 5"),
+        ({"tokens": 0}, "tokens"),
+        ({"tokens": 1.5}, "tokens"),
+        ({"tokens": 1, "keep_last": -1}, "keep_last"),
+        ({"tokens": 1, "instructions": ""}, "instructions"),
+        ({"tokens": 1, "instructions": 3}, "instructions"),
+        ({"tokens": 1, "model": ""}, "model"),
+    ],
+)
+def test_policies_that_never_or_always_compact(policy: dict[str, Any], words: str):
+    """A policy that could not work is refused when it is made."""
+    with pytest.raises(ConfigurationError, match=words):
+        CompactionPolicy(**policy)
+
+
+def test_no_policy():
+    """What is no policy is refused when the agent is made."""
+    with pytest.raises(ConfigurationError, match=r"compact_at= takes CompactionPolicy\(messages="):
+        Agent(ScriptedModel([]), compact_at=20)  # pyright: ignore[reportArgumentType]

@@ -17,7 +17,15 @@ from agent.eventstore.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from agent.eventstore.values import Failure, OutputSchema, Owner, Settings, ToolDefinition, Usage
+from agent.eventstore.values import (
+    Excerpt,
+    Failure,
+    OutputSchema,
+    Owner,
+    Settings,
+    ToolDefinition,
+    Usage,
+)
 
 OPAQUE = Opaque("acme", "chat", "acme-1", msgspec.Raw(b'{ "signature" : "c2ln", "n": 1.50 }'))
 BLOB = Blob("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03", 6)
@@ -71,7 +79,7 @@ SAMPLES: dict[tuple[str, int], e.Event] = {
         e.MessageAdded(message=TOOL),
         e.HistoryCleared(),
         e.HistoryRewound(to=3),
-        e.HistoryCompacted(through=9, summary=Message.user("They said hello.")),
+        e.HistoryCompacted(through=9, kept=2, summary=Message.user("They said hello.")),
         e.TurnStarted(
             kind="compaction",
             input=USER,
@@ -88,6 +96,7 @@ SAMPLES: dict[tuple[str, int], e.Event] = {
                 parallel_tool_calls=False,
                 extra=msgspec.Raw(b'{"user": "u-1"}'),
             ),
+            excerpt=Excerpt(2, 8),
             output=OutputSchema("Answer", msgspec.Raw(b'{"type":"object","properties":{}}')),
             idempotency_key="key-1",
             owner=OWNER,

@@ -19,7 +19,7 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.messages import Message, Part, TextPart, ToolCallPart, ToolResultPart
 from agent.eventstore.record import Recorded, prepare, record
-from agent.eventstore.values import Failure, Owner, Settings, Usage
+from agent.eventstore.values import Excerpt, Failure, Owner, Settings, Usage
 from agent.projections import conversation
 from agent.projections.conversation import Conversation
 from agent.projections.fold import replay
@@ -50,6 +50,15 @@ def folded(*events: Event) -> Conversation:
 def begun(text: str = "Hi") -> TurnStarted:
     """A turn that begins."""
     return TurnStarted(input=Message.user(text), settings=Settings(), owner=OWNER)
+
+
+def compacting(end: int, start: int = 0) -> TurnStarted:
+    """A compaction of these messages that begins."""
+    excerpt = Excerpt(start, end)
+    message = Message.user("Summarize")
+    return TurnStarted(
+        kind="compaction", input=message, settings=Settings(), excerpt=excerpt, owner=OWNER
+    )
 
 
 def requested(step: int = 1, attempt: int = 1) -> ModelRequested:

@@ -49,6 +49,7 @@ from agent.eventstore.messages import (
 from agent.eventstore.rawjson import EMPTY_OBJECT, to_raw
 from agent.eventstore.record import Recorded, prepare, record
 from agent.eventstore.values import (
+    Excerpt,
     Failure,
     Settings,
     ToolDefinition,
@@ -100,6 +101,7 @@ class History(NamedTuple):
 @dataclass
 class _Turn:
     said: list[tuple[Message, bool]]
+    compaction: bool = False
     asked: dict[str, bool] = field(default_factory=dict)
     results: dict[str, ToolResultPart] = field(default_factory=dict)
     requested: bool = False
@@ -183,10 +185,19 @@ class _Writer:
         usable = [version for version in sorted(self.shown) if version >= self.view_since]
         through = self.draw(st.sampled_from(usable))
         summary = self.draw(said_by_user)
-        self.visible = [summary, *self.visible[len(self.shown[through].messages) :]]
+        places = self.places_to_cut(self.shown[through].messages)
+        cut = self.draw(st.sampled_from(places))
+        kept = len(self.shown[through].messages) - cut
+        self.visible = [summary, *self.visible[cut:]]
         self.ended = None
         self.view_since = self.version + 1
-        self.add(HistoryCompacted(through=through, summary=summary), epoch=True)
+        self.add(HistoryCompacted(through=through, kept=kept, summary=summary), epoch=True)
+
+    @staticmethod
+    def places_to_cut(messages: list[Message]) -> list[int]:
+        """Where a history may end or begin without parting calls from their results."""
+        inner = [place for place, message in enumerate(messages) if message.role != "tool"]
+        return [*inner, len(messages)]
 
     def declare(self) -> None:
         self.tools = self.draw(toolsets)
@@ -194,8 +205,24 @@ class _Writer:
 
     def begin(self) -> None:
         message = self.draw(said_by_user)
+        starts = [place for place, one in enumerate(self.visible) if one.role == "user"]
+        start = self.draw(st.sampled_from([None, *starts]))
+        excerpt = None if start is None else Excerpt(start)
         self.turn, self.ended = _Turn([(message, True)]), None
-        self.add(TurnStarted(input=message, settings=Settings(), owner=OWNER))
+        self.add(TurnStarted(input=message, settings=Settings(), excerpt=excerpt, owner=OWNER))
+
+    def begin_compaction(self) -> None:
+        message = self.draw(said_by_user)
+        end = self.draw(st.sampled_from([None, *self.places_to_cut(self.visible)]))
+        self.turn, self.ended = _Turn([(message, False)], compaction=True), None
+        event = TurnStarted(
+            kind="compaction",
+            input=message,
+            settings=Settings(),
+            excerpt=Excerpt(0, end),
+            owner=OWNER,
+        )
+        self.add(event)
 
     # At any time
 
@@ -219,6 +246,8 @@ class _Writer:
         turn = self.turn or self.ended
         if turn is None:
             return self.begin()
+        if turn.compaction:
+            return self.abandon()
         self.turn, self.ended = turn, None
         turn.requested = False
         self.add(TurnResumed(owner=OWNER))
@@ -322,21 +351,22 @@ class _Writer:
     # Ends
 
     def complete(self) -> None:
-        self.visible += [message for message, kept in self.open.said if kept]
+        if not self.open.compaction:
+            self.visible += [message for message, kept in self.open.said if kept]
         self.turn = None
         self.add(TurnCompleted())
 
     def fail(self) -> None:
-        self.turn, self.ended = None, self.turn
+        self.turn, self.ended = None, None if self.open.compaction else self.turn
         self.add(TurnFailed(error=self.draw(failures)))
 
     def abandon(self) -> None:
-        self.turn, self.ended = None, self.turn
+        self.turn, self.ended = None, None if self.open.compaction else self.turn
         self.add(TurnAbandoned(reason="stream dropped"))
 
 
 IDLE = ["begin"] * 8 + ["add_message", "clear", "rewind", "rewind", "compact", "declare"]
-IDLE += ["change_system", "change_metadata", "fork", "resume"]
+IDLE += ["begin_compaction", "change_system", "change_metadata", "fork", "resume"]
 ANY_TIME = ["fail", "abandon", "resume", "fork", "change_system", "change_metadata"]
 
 

@@ -24,7 +24,7 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.messages import Message, TextPart, ToolCallPart, ToolResultPart
 from agent.eventstore.rawjson import EMPTY_OBJECT, to_raw
-from agent.eventstore.values import Failure, Owner, ToolDefinition
+from agent.eventstore.values import Failure, Owner, ToolDefinition, Usage
 from agent.projections import conversation
 from agent.projections.conversation import Conversation, Tools
 from agent.projections.fold import replay
@@ -39,6 +39,7 @@ from tests.projections.given import (
     asked,
     begun,
     called,
+    compacting,
     folded,
     recorded,
     requested,
@@ -221,6 +222,58 @@ def test_compaction_is_rewound():
     assert texts(folded(*compacted)) == ["sum", "b"]
     assert texts(folded(*compacted, HistoryRewound(to=3))) == ["a", "b"]
     assert texts(folded(*compacted, HistoryRewound(to=3), HistoryRewound(to=4))) == ["sum", "b"]
+
+
+def test_compaction_keeps_the_last_messages():
+    """A summary may leave the last messages as they are, in the middle of a turn too."""
+    compacted = HistoryCompacted(through=9, kept=3, summary=Message.user("sum"))
+    state = folded(*turn("a", "b"), *turn("c", "d"), compacted, *turn("e", "f"))
+
+    assert texts(state) == ["sum", "b", "c", "d", "e", "f"]
+
+
+def test_what_a_compaction_says_is_no_history():
+    """The request for a summary and its answer enter no history; the turn cannot be resumed."""
+    before = (*turn("a", "b"), compacting(2), requested(), responded("sum"))
+    done = folded(*before, COMPLETED)
+
+    assert (texts(done), done.turn, done.undo_to) == (["a", "b"], None, 1)
+    for end in (FAILED, ABANDONED):
+        assert (texts(folded(*before, end)), folded(*before, end).ended) == (["a", "b"], None)
+
+
+def test_undo_goes_to_before_the_last_turn():
+    """Each version knows where the last turn of its history began, 0 when there is none."""
+    events = (
+        added("x"),
+        *turn("a", "b"),
+        added("y"),
+        begun("c"),
+        FAILED,
+        *turn("d", "e"),
+        HistoryRewound(to=6),
+        HistoryCleared(),
+        HistoryRewound(to=13),
+    )
+    found = [folded(*events[:count]).undo_to for count in range(len(events) + 1)]
+
+    assert found == [0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 9, 2, 0, 9]
+
+
+def test_tokens_are_those_of_the_last_answer():
+    """The length in tokens is what was counted for the last answer of the last turn."""
+    spent = [Usage(10, 1), Usage(20, 2), Usage(5, 5)]
+    first = (begun(), requested(), asked("x"), returned("x", ""))
+    whole = (*first, requested(2), responded("a", usage=spent[1]), COMPLETED)
+
+    assert folded(*whole).tokens == 22
+    assert folded(*whole, begun(), requested(), responded("b", usage=spent[2]), FAILED).tokens == 22
+    for change in (
+        HistoryCleared(),
+        HistoryRewound(to=1),
+        HistoryCompacted(through=8, summary=Message.user("sum")),
+    ):
+        assert folded(*whole, change).tokens == 0
 
 
 # Epochs

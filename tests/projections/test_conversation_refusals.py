@@ -27,6 +27,7 @@ from tests.projections.given import (
     asked,
     begun,
     called,
+    compacting,
     folded,
     recorded,
     requested,
@@ -102,6 +103,20 @@ SUMMARY = Message.user("sum")
         ([], HistoryRewound(to=2), "version 2 is not settled"),
         (turn("a", "b"), HistoryRewound(to=3), "version 3 is not settled"),
         ([], HistoryCompacted(through=7, summary=SUMMARY), "version 7 is not settled"),
+        *(
+            (
+                [added("a")],
+                HistoryCompacted(through=2, kept=kept, summary=SUMMARY),
+                f"version 2 shows fewer than {kept} messages",
+            )
+            for kept in (-1, 2)
+        ),
+        *(
+            ([added("a")], compacting(end, start), "there is no such excerpt of 1 messages")
+            for start, end in ((0, 2), (1, 0), (-1, 1), (2, 2))
+        ),
+        ([begun(), FAILED], compacting(1), "there is no such excerpt of 0 messages"),
+        ([compacting(0), FAILED], TurnResumed(owner=OWNER), "there is no turn to resume"),
         (
             [added("a"), HistoryCleared()],
             HistoryCompacted(through=2, summary=SUMMARY),

@@ -17,7 +17,7 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.messages import Message
 from agent.eventstore.record import Recorded, prepare, record
-from agent.eventstore.values import Usage
+from agent.eventstore.values import Excerpt, Usage
 from agent.projections import conversation, lineage, session, usage
 from agent.projections.conversation import Conversation
 from agent.projections.fold import replay
@@ -25,6 +25,7 @@ from agent.projections.lineage import Lineage
 from agent.projections.pairing import Pairing
 from agent.projections.session import SessionState
 from agent.projections.usage import SessionUsage
+from agent.projections.window import windowed
 from tests.projections.histories import History, histories, stored
 
 PROJECTIONS = [
@@ -90,6 +91,24 @@ def test_old_states_never_change(history: History):
         state = session.evolve(state, fact)
 
     assert [frozen(old) for old, _ in kept] == [then for _, then in kept]
+
+
+@given(histories(), st.integers(1, 8))
+def test_windows_begin_where_a_model_can_read(history: History, size: int):
+    """A window begins with a user's message and holds at most its size, or the last turn whole.
+
+    It stands where it stood as long as it is not full.
+    """
+    for state in states(history.facts):
+        now = state.conversation
+        excerpt = windowed(now, size)
+        read = now.messages[excerpt.start :] if excerpt else now.messages
+        if excerpt is not None:
+            assert read[0].role == "user"
+            assert len(read) <= size or all(message.role != "user" for message in read[1:])
+            assert len(read) < len(now.messages)
+        elif len(read) > size:
+            assert all(message.role != "user" for message in read[1:])
 
 
 @given(histories(), st.data())
@@ -190,26 +209,29 @@ def test_complete_histories_are_paired(history: History):
 
 @given(histories())
 def test_what_the_model_reads_is_paired(history: History):
-    """History and open turn together are paired whenever no call waits."""
+    """Excerpt and open turn together are paired whenever no call waits."""
     for state in states(history.facts):
         turn = state.conversation.turn
         if turn is None or turn.pending_calls:
             continue
+        excerpt = turn.input.excerpt or Excerpt()
+        read = state.conversation.messages[excerpt.start : excerpt.end]
         pairing = Pairing()
-        for message in (*state.conversation.messages, *turn.messages):
+        for message in (*read, *turn.messages):
             pairing.see(message)
         pairing.end()
 
 
 @given(histories())
-def test_skipping_shown_messages(history: History):
-    """The view without its first messages is its list without them."""
+def test_a_part_of_the_shown_messages(history: History):
+    """Any part of the view is that part of its list; the view counts without looking."""
     state = states(history.facts)[-1].conversation
-    length = len(state.messages)
+    shown = state.messages
 
-    assert length == len(state.messages)
-    for skip in range(length + 2):
-        assert state.view.messages(state.transcript, skip) == state.messages[skip:]
+    assert state.length == len(shown)
+    for start in range(len(shown) + 2):
+        for end in (None, *range(len(shown) + 2)):
+            assert state.view.messages(state.transcript, start, end) == shown[start:end]
 
 
 @given(histories())

@@ -5,14 +5,8 @@ import hashlib
 from pathlib import Path
 
 from agent import Agent, Session, tool
-from agent.engine.provider import Prompt, Provider
-from agent.engine.request import RequestBuilder
-from agent.engine.settings import settings_of_step
-from agent.eventstore.events import ModelRequested
-from agent.projections import session as projection
-from agent.projections.conversation import Conversation
-from agent.projections.session import SessionState
 from agent.stores import SQLiteStore
+from tests.engine.given import digests, rebuilt
 from tests.real.relay import Relay
 
 HALF = 30
@@ -51,35 +45,6 @@ async def talk(session: Session, first: int) -> None:
                 await (await session.stream_async(f"Streamed async {number}")).finish()
             case _:
                 session.run(f"With a tool {number}", tool_choice="required", max_tokens=400)
-
-
-def rebuilt(session: Session, provider: Provider) -> list[bytes]:
-    """The bytes of every request, from nothing but the events before it."""
-    bodies: list[bytes] = []
-    state = SessionState()
-    for fact in session.events():
-        if isinstance(fact.event, ModelRequested):
-            bodies.append(_body(state.conversation, fact.event, provider))
-        state = projection.evolve(state, fact)
-    return bodies
-
-
-def _body(conversation: Conversation, asked: ModelRequested, provider: Provider) -> bytes:
-    assert conversation.turn
-    prompt = Prompt(
-        asked.model,
-        conversation.system,
-        conversation.tools.definitions,
-        settings_of_step(conversation.turn.input.settings, asked.step),
-        conversation.turn.input.output,
-        asked.stream,
-    )
-    return RequestBuilder().build(conversation, provider, prompt, {}).body
-
-
-def digests(session: Session) -> list[str]:
-    """What the log says of its requests."""
-    return [f.event.digest for f in session.events() if isinstance(f.event, ModelRequested)]
 
 
 def test_a_long_conversation(relay: Relay, tmp_path: Path):

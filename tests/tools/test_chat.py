@@ -202,6 +202,28 @@ def test_clear_empties_the_history_and_keeps_the_log(db: Path):
     assert event_types(db).count("turn.completed") == 2
 
 
+def test_undo_takes_the_last_turn_back(db: Path):
+    """After /undo the last turn is as if it had not been; with none left it says so."""
+    done = chat("My name is Alice", "/undo", "What do you know about me?", "/undo", "/undo")
+
+    assert "Alice" not in done.stdout.splitlines()[-1]
+    assert history(db) == []
+    assert done.stderr.startswith("undone; 0 messages are left\n")
+    assert "has 0 of 1 turns to undo" in done.stderr
+    assert done.returncode == 1
+
+
+def test_compact_lets_a_summary_stand(openai_env: ChatServer, db: Path):
+    """After /compact a summary stands for all but the last messages."""
+    openai_env.script([Text("one"), Text("two"), Text("three"), Text("the summary")])
+    done = chat("a", "b", "c", "/compact")
+
+    assert (done.returncode, done.stdout) == (0, "one\ntwo\nthree\n")
+    assert done.stderr == "6 messages before, 5 now\n"
+    assert [text for _, text in history(db)][1:] == ["b", "two", "c", "three"]
+    assert history(db)[0][1].endswith("the summary")
+
+
 def test_fork_goes_on_in_the_branch(db: Path):
     """After /fork what is said enters the branch; the parent stays as it was."""
     done = chat("My name is Alice", "/fork my plan", "What do you know about me?")
@@ -252,7 +274,7 @@ def test_help_lists_the_commands():
     done = chat("/help")
 
     listed = {line.split()[0] for line in done.stderr.splitlines() if line.startswith("/")}
-    assert listed == {"/clear", "/fork", "/resume", "/usage", "/quit"}
+    assert listed == {"/clear", "/undo", "/compact", "/fork", "/resume", "/usage", "/quit"}
 
 
 def test_a_mistyped_command_is_not_sent(openai_env: ChatServer):

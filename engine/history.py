@@ -1,0 +1,49 @@
+"""Changes of a history outside of turns: what may be recorded, given what is visible now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.engine.errors import CannotRewind, ConfigurationError
+from agent.eventstore.events import HistoryRewound, MessageAdded
+from agent.projections.pairing import Pairing
+
+if TYPE_CHECKING:
+    from agent.eventstore.messages import Message
+    from agent.projections.conversation import Conversation
+
+
+def added(now: Conversation, message: Message) -> MessageAdded:
+    """A message by hand. Raises :class:`PairingError` where it cannot follow."""
+    Pairing(now.view.last(now.transcript)).see(message)
+    return MessageAdded(message=message)
+
+
+def rewound(now: Conversation, to: int) -> HistoryRewound | None:
+    """Back, or forward, to a settled version. Raises :class:`CannotRewind`."""
+    if to == now.version:
+        return None
+    if now.mark_at(to) is None:
+        nearest = now.settled_near(to)
+        versions = " and ".join(map(str, nearest))
+        raise CannotRewind(
+            f"at version {to} a turn is open; the nearest without one: {versions}", nearest=nearest
+        )
+    return HistoryRewound(to=to)
+
+
+def undone(now: Conversation, turns: int) -> HistoryRewound:
+    """Back to before the last turns of the history. Raises :class:`CannotRewind`."""
+    if type(turns) is not int or turns < 1:
+        raise ConfigurationError(f"turns must be at least 1, not {turns!r}")
+    to = now.version
+    for found in range(turns):
+        mark = now.mark_at(to)
+        to = mark.undo_to if mark else 0
+        if not to:
+            raise CannotRewind(
+                f"the history has {found} of {turns} turns to undo; rewind(to=...) goes back to "
+                "what it showed before a clear, or before a message was added by hand",
+                nearest=(),
+            )
+    return HistoryRewound(to=to)
