@@ -36,7 +36,7 @@ bench: .venv/.dev ## Measure; tests/benchmarks says what the figures mean
 fuzz: .venv/.dev ## Try mutated input, e.g. make fuzz ARGS="--seed 7 --target sse"
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
-torture: .venv/.dev ## Cut the power and race, e.g. make torture ARGS="power --seed 7"
+torture: .venv/.dev ## Cut the power, kill and race, e.g. make torture ARGS="power --seed 7"
 	$(BIN)/python -m tests.torture $(ARGS)
 
 docs: .venv/.dev ## Execute every code block of the documentation

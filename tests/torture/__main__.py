@@ -5,9 +5,13 @@ import secrets
 import sys
 from collections.abc import Callable
 
-from tests.torture import power, rivals
+from tests.torture import kill, power, rivals
 
-PARTS: dict[str, Callable[[int, int | None], bool]] = {"power": power.main, "rivals": rivals.main}
+PARTS: dict[str, Callable[[int, int | None], bool]] = {
+    "power": power.main,
+    "kill": kill.main,
+    "rivals": rivals.main,
+}
 """What each part is called, and what runs it: takes seed and count, returns whether all is well."""
 
 
@@ -16,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser("make torture", description=__doc__)
     parser.add_argument("part", nargs="?", choices=PARTS, help="by default all of them")
     parser.add_argument("--seed", type=int, help="repeats what is drawn; by default a fresh one")
-    parser.add_argument("--count", type=int, help="images, or turns of each process")
+    parser.add_argument("--count", type=int, help="images, kills, or turns of each process")
     options = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
