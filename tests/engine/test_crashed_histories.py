@@ -161,14 +161,20 @@ def test_an_open_turn_before_a_due_compaction(on_unfinished: Literal["resume", "
 
 
 def test_a_compaction_closes_the_door():
-    """A failed turn cannot be taken up after a compaction, though that failed as well."""
+    """After a compaction, even a failed one, a failed turn is taken up in a fork alone."""
     down = ServerFailed("down")
-    session = agent_of("b", down, down).session("s")
+    session = agent_of("b", down, down, "d").session("s")
     session.run("a")
-    for fails in (lambda: session.run("c"), lambda: session.compact(keep_last=0)):
-        with pytest.raises(ServerFailed):
-            fails()
+    with pytest.raises(ServerFailed):
+        session.run("c")
+    failed = session.version
+    with pytest.raises(ServerFailed):
+        session.compact(keep_last=0)
     assert session.unfinished_turn is None
+
+    child = session.fork("child", at=failed)
+    assert child.resume().text == "d"
+    assert shown(child) == list("abcd")
 
 
 @pytest.mark.parametrize(
@@ -192,9 +198,9 @@ def test_a_key_whose_turn_no_longer_shows(change: Callable[[Session], object]):
     assert shown(session) == [*before, "c", "C"]
 
 
-@pytest.mark.parametrize(("was", "now"), [(4, None), (4, 2), (None, 4)])
+@pytest.mark.parametrize(("was", "now", "read"), [(4, None, 5), (4, 2, 5), (None, 4, 15)])
 @pytest.mark.parametrize("imported", [False, True])
-def test_a_windowed_turn_is_resumed(was: int | None, now: int | None, imported: bool):
+def test_a_windowed_turn_is_resumed(was: int | None, now: int | None, read: int, imported: bool):
     """The request is that of the crashed turn to the byte, whatever the window is by now."""
     facts = list(talked(replying(dead_sources(), window=was), "abcdefgh").events())
     agent = replying(store=cut(facts, len(facts) - 2), window=now)
@@ -202,8 +208,11 @@ def test_a_windowed_turn_is_resumed(was: int | None, now: int | None, imported: 
     if imported:
         session = Session.from_dict(session.to_dict(), replying(window=now), session_id="t")
     response = session.resume()
-    bodies = rebuilt(session, session._agent.provider)
+    provider = session._agent.provider
+    assert isinstance(provider, ScriptedModel)
+    bodies = rebuilt(session, provider)
 
+    assert len(provider.requests[-1].messages) == read
     assert digests(session)[-1] == digests(session)[-2]
     assert bodies[-1] == bodies[-2]
     assert session.run("h", idempotency_key="key-h") == response
