@@ -160,6 +160,24 @@ def test_an_open_turn_before_a_due_compaction(on_unfinished: Literal["resume", "
     check_whole(session)
 
 
+def test_an_error_of_ones_own_in_a_compaction():
+    """What is no error of this library comes through; the next turn tries again."""
+    errors = [ZeroDivisionError("own")]
+
+    def answer(request: ModelRequest) -> str:
+        if reply(request) == "sum" and errors:
+            raise errors.pop()
+        return reply(request)
+
+    session = talked(Agent(ScriptedModel(answer), "m", compact_at=DUE), "abc")
+    with pytest.raises(ZeroDivisionError, match="own"):
+        session.run("d")
+    assert (kinds(session)[-1], shown(session)) == ("turn.abandoned", list("aAbBcC"))
+    session.run("d")
+
+    assert shown(session) == [SUM, *"cCdD"]
+
+
 def test_a_compaction_closes_the_door():
     """After a compaction, even a failed one, a failed turn is taken up in a fork alone."""
     down = ServerFailed("down")
