@@ -235,11 +235,15 @@ class OwnerAlive(TurnUnfinished):
     ``owner`` is that process, ``certain`` whether it is known to be alive.
     """
 
-    def __init__(self, session_id: str, started: int, owner: Owner, *, certain: bool) -> None:
+    def __init__(
+        self, session_id: str, started: int, owner: Owner, *, certain: bool, resumable: bool = True
+    ) -> None:
         alive = "is alive" if certain else "may be alive"
+        ways = "resume(takeover=True) or abandon(takeover=True)"
+        what, ways = ("turn", ways) if resumable else ("compaction", "abandon(takeover=True)")
         words = (
             f"is run by process {owner.process} on {owner.host}, which {alive}: wait for it, or "
-            "take the turn from it with resume(takeover=True) or abandon(takeover=True)"
+            f"take the {what} from it with {ways}"
         )
         super().__init__(session_id, started, words=words)
         self.owner = owner

@@ -323,7 +323,8 @@ class Handle:
     def rewind(self, to: int) -> None:
         """Show a settled version again. Raises :class:`UnknownStream`, :class:`CannotRewind`."""
         self._check_version(to)
-        self.change(lambda now: rewound(now, to))
+        # As the log is, without the end of a cut compaction that only a rewind would write.
+        self.change(lambda _: rewound(self.state.conversation, to))
 
     def fork(self, key: str, at: int | None) -> Handle:
         """A session that shares the first ``at`` events of this one, by default up to now.

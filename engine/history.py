@@ -21,15 +21,13 @@ def added(now: Conversation, message: Message) -> MessageAdded:
 
 def rewound(now: Conversation, to: int) -> HistoryRewound | None:
     """Back, or forward, to a settled version. Raises :class:`CannotRewind`."""
-    if to == now.version:
-        return None
     if now.mark_at(to) is None:
         nearest = now.settled_near(to)
         versions = " and ".join(map(str, nearest))
         raise CannotRewind(
             f"at version {to} a turn is open; the nearest without one: {versions}", nearest=nearest
         )
-    return HistoryRewound(to=to)
+    return None if to == now.version else HistoryRewound(to=to)
 
 
 def undone(now: Conversation, turns: int) -> HistoryRewound:

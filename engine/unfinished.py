@@ -140,7 +140,10 @@ def check_owner(session_id: str, turn: Turn, me: Owner) -> None:
     """Raise :class:`OwnerAlive` unless nobody else can be running the turn."""
     alive = _owner_alive(turn, me)
     if alive is not False and turn.owner is not None:
-        raise OwnerAlive(session_id, turn.started, turn.owner, certain=alive is True)
+        resumable = turn.input.kind == "user"
+        raise OwnerAlive(
+            session_id, turn.started, turn.owner, certain=alive is True, resumable=resumable
+        )
 
 
 # What a caller may do
