@@ -25,7 +25,7 @@ from agent.engine.errors import NotSaved, SessionBusy, TurnOpen
 from agent.engine.history import rewound
 from agent.engine.journal import Journal
 from agent.engine.logs import log_appended
-from agent.engine.opening import Wanted, opened
+from agent.engine.opening import Wanted, landed, opened
 from agent.engine.request import RequestBuilder
 from agent.engine.unfinished import check_owner
 from agent.eventstore.errors import AgentError, ConflictError, UnknownStream
@@ -272,6 +272,9 @@ class Handle:
         if journal.pending:
             self.requests = RequestBuilder()
         if not known.version:
+            opening = journal.opening
+            if landed(opening, self.log.read(self.binding.key, until=len(opening))):
+                self._wanted = Wanted()
             self._journal = self._load()
             return
         if self.binding.load is not None:

@@ -15,12 +15,13 @@ from agent.eventstore.rawjson import EMPTY_OBJECT
 from agent.eventstore.version import library_version
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import msgspec
 
     from agent.engine.journal import Journal
     from agent.eventstore.messages import Message
+    from agent.eventstore.record import Recorded
     from agent.projections.conversation import Conversation
 
 
@@ -51,6 +52,11 @@ def opened(journal: Journal, wanted: Wanted) -> Journal:
         journal.record(MessageAdded(message=message))
     journal.keep()
     return journal
+
+
+def landed(opening: Sequence[Recorded], found: Iterable[Recorded]) -> bool:
+    """Whether a stream begins with an opening: the answer to its append may have been lost."""
+    return bool(opening) and [fact.hash for fact in found] == [fact.hash for fact in opening]
 
 
 def _started(session_id: str, wanted: Wanted) -> SessionStarted:

@@ -128,9 +128,9 @@ class Provider(ABC):
     def call(self, request: ModelRequest) -> Iterator[Delta | Answer]:
         """Send ``request.body``: deltas when ``request.prompt.stream``, then the answer, last.
 
-        A generator that is closed half way hangs up. Raises
-        :class:`~agent.engine.errors.ProviderError`, one that is ``retryable`` where another
-        attempt may succeed.
+        Nothing is read after an answer, so a second one is never heard. A generator that is
+        closed half way hangs up. Raises :class:`~agent.engine.errors.ProviderError`, one that is
+        ``retryable`` where another attempt may succeed.
         """
 
     async def call_async(self, request: ModelRequest) -> AsyncIterator[Delta | Answer]:

@@ -7,6 +7,7 @@ but the network is as with a real model.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import threading
 import time
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agent.engine.errors import ProviderTimeout
 from agent.engine.provider import Answer, Delta, Frame, ModelRequest, Prompt, Provider, TextDelta
+from agent.eventstore.backends.failing import die
 from agent.eventstore.errors import AgentError
 from agent.eventstore.messages import Message, TextPart, ToolCallPart
 from agent.eventstore.processes import renewed_in_children
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from agent.eventstore.messages import Part
 
 _PIECES = re.compile(r"\S+\s*|\s+")
+_NAP = 0.05
 
 
 class ScriptExhausted(AgentError):
@@ -52,7 +56,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """An answer with everything about it chosen.
 
     ``pieces`` are the streamed deltas (by default the words of the text), ``delay`` seconds pass
-    before each. With ``error`` the answer breaks off after its pieces.
+    before each. After its pieces the answer breaks off with ``error``; or it ``hangs``, until the
+    turn is dropped, or its deadline passes, which raises :class:`ProviderTimeout`; or the process
+    ``dies`` by SIGKILL.
     """
 
     text: str = ""
@@ -62,6 +68,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     pieces: tuple[str, ...] | None = None
     delay: float = 0.0
     error: Exception | None = None
+    hangs: bool = False
+    dies: bool = False
 
 
 Scripted = str | Call | Sequence[Call] | Reply | Message | Exception
@@ -108,18 +116,22 @@ class ScriptedModel(Provider):
 
     def call(self, request: ModelRequest) -> Iterator[Delta | Answer]:
         """Give the next line."""
-        reply = self._next(request)
+        reply, begun = self._next(request), time.monotonic()
         for piece in _pieces(reply) if request.prompt.stream else ():
             time.sleep(reply.delay)
             yield TextDelta(piece)
+        for nap in _naps(request, begun) if reply.hangs else ():
+            time.sleep(nap)
         yield _answer(reply)
 
     async def call_async(self, request: ModelRequest) -> AsyncIterator[Delta | Answer]:
         """Give the next line without blocking the event loop."""
-        reply = self._next(request)
+        reply, begun = self._next(request), time.monotonic()
         for piece in _pieces(reply) if request.prompt.stream else ():
             await asyncio.sleep(reply.delay)
             yield TextDelta(piece)
+        for nap in _naps(request, begun) if reply.hangs else ():
+            await asyncio.sleep(nap)
         yield _answer(reply)
 
     def _next(self, request: ModelRequest) -> Reply:
@@ -157,7 +169,20 @@ def _pieces(reply: Reply) -> Sequence[str]:
     return _PIECES.findall(reply.text) if reply.pieces is None else reply.pieces
 
 
+def _naps(request: ModelRequest, begun: float) -> Iterator[float]:
+    """Seconds to sleep, again and again while the turn has time and the interpreter goes on."""
+    end = math.inf if request.deadline is None else begun + request.deadline
+    while (left := end - time.monotonic()) > 0 and threading.main_thread().is_alive():
+        yield min(left, _NAP)
+    raise ProviderTimeout(
+        "scripted had not answered when its time was over; raise deadline=... to wait",
+        provider="scripted",
+    )
+
+
 def _answer(reply: Reply) -> Answer:
+    if reply.dies:
+        die()
     if reply.error is not None:
         raise reply.error
     parts: list[Part] = [TextPart(reply.text)] if reply.text else []

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.eventstore.backends.failing import FailingLog
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.conformance import ConformanceFailure, EventLogConformance
@@ -42,6 +43,12 @@ class TestSQLiteLogInMemory(EventLogConformance):
     def open_log(self) -> EventLog:
         """Open the log."""
         return SQLiteLog(":memory:")
+
+
+class TestFailingLog(EventLogConformance):
+    def open_log(self) -> EventLog:
+        """Open a log that does not fail."""
+        return FailingLog(MemoryLog())
 
 
 def test_contract_is_numbered():

@@ -6,7 +6,6 @@ journal outside what was really done, decides, resumes, and takes turns of its o
 
 import os
 import random
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any, NamedTuple, TextIO
 
 from agent import Agent, Session, Tool, ToolContext
 from agent.engine.provider import ModelRequest
-from agent.eventstore.backends.sqlite import SQLiteLog
-from agent.stores import SQLiteStore
-from agent.testing import Call, ScriptedModel
+from agent.eventstore.backends.failing import die
+from agent.stores import LogStore, SQLiteStore
+from agent.testing import Call, FailingLog, ScriptedModel
 
 NAMES = ("pay", "send", "look")
 TURNS, STEPS, MOST_CALLS, DAWDLING = 20, 3, 3, 0.004
@@ -74,28 +73,6 @@ def tools(journal: Journal, rng: random.Random, kill_inside: int) -> list[Tool[.
     return [Tool(pay), Tool(send, idempotent=True), Tool(look, retry_safe=True)]
 
 
-def die() -> None:
-    """End here, as a killed process does."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
-
-
-def killed_at_append(number: int, *, after: bool) -> None:
-    """Die right before or right after the append of this number; never for 0."""
-    append, left = SQLiteLog.append, [number]
-
-    def counted(log: SQLiteLog, *args: Any, **options: Any) -> Any:
-        left[0] -= 1
-        if left[0] == 0 and not after:
-            die()
-        head = append(log, *args, **options)
-        if left[0] == 0 and after:
-            die()
-        return head
-
-    SQLiteLog.append = counted  # pyright: ignore[reportAttributeAccessIssue] - takes the same
-
-
 def model(rng: random.Random) -> ScriptedModel:
     """Asks for up to three tools at once, a few times, and then answers."""
 
@@ -129,9 +106,10 @@ def go_on(session: Session, journal: Journal) -> None:
 def talk(db: Path, journal: Journal, key: str, rng: random.Random, told: TextIO) -> None:
     """Take turns, and say of each event when it is acknowledged."""
     inside = rng.choice([0, 0, rng.randint(1, 6)])
-    append = 0 if inside else rng.choice([0, rng.randint(1, 12)])
-    killed_at_append(append, after=rng.random() < 0.5)
-    with SQLiteStore(db) as store:
+    append = None if inside else rng.choice([None, rng.randint(1, 12)])
+    when = "after" if rng.random() < 0.5 else "before"
+    log = FailingLog(SQLiteStore(db).log, fail_at=append, when=when, how="kill")
+    with LogStore(log) as store:
         agent = Agent(model(rng), "m", store=store, tools=tools(journal, rng, inside))
         session = agent.session(key)
         print("ready", file=told, flush=True)
