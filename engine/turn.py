@@ -193,6 +193,10 @@ class TurnSteps(Generic[T]):
         if step > limit:
             words = f"the model has not finished after {limit} steps; raise max_steps to allow more"
             raise LimitExceeded(words, limit="max_steps")
+        budget, used = self._setup.limits.max_tokens_per_turn, self._turn.usage.total_tokens
+        if budget is not None and used > budget:
+            words = f"the turn has used {used} of {budget} tokens; raise max_tokens_per_turn"
+            raise LimitExceeded(words, limit="max_tokens_per_turn")
         attempt = 0
         while True:
             attempt += 1
