@@ -385,6 +385,7 @@ class TurnSteps(Generic[T]):
     def abandon(self, dropped: TurnDropped) -> Steps[None]:
         """Record that the caller is gone, with what had arrived of the answer."""
         self._journal.forget()
+        dropped.completed_calls = self.completed_calls
         turn = self._journal.state.conversation.turn
         if turn is None or turn.tenure != self.tenure:
             return
