@@ -24,6 +24,7 @@
     ├── OutputError
     │   └── OutputRefused
     ├── LimitExceeded
+    ├── TurnCancelled
     ├── PairingError
     ├── SessionBusy
     ├── TurnOpen
@@ -80,6 +81,7 @@ from agent.engine.errors import (
     ServerFailed,
     SessionBusy,
     StreamAbandoned,
+    TurnCancelled,
     TurnOpen,
     TurnUnfinished,
     UnknownProvider,
@@ -143,6 +145,7 @@ __all__ = [
     "StoreFull",
     "StoreUnusable",
     "StreamAbandoned",
+    "TurnCancelled",
     "TurnOpen",
     "TurnUnfinished",
     "UnknownEvent",

@@ -41,11 +41,12 @@ class Agent(Bound):
 
     ``provider`` is a name or a :class:`~agent.providers.Provider`; ``base_url`` points to
     another server of the same protocol. ``store`` keeps the sessions; without one each session
-    lives in memory. ``max_steps``, ``max_retries``, ``timeout`` and ``deadline`` (seconds) bound
-    every turn. ``on_unfinished`` says what a new turn does about one that never ended because its
-    process is gone: ``"raise"`` an error, ``"resume"`` it first, or ``"abandon"`` it. ``window``
-    bounds how many of the last messages a request holds; ``compact_at`` is a
-    :class:`CompactionPolicy`. Further keyword arguments are the default settings of turns.
+    lives in memory. ``max_steps``, ``max_tokens_per_turn``, ``max_retries``, ``timeout`` and
+    ``deadline`` (seconds) bound every turn. ``on_unfinished`` says what a new turn does about one
+    that never ended because its process is gone: ``"raise"`` an error, ``"resume"`` it first, or
+    ``"abandon"`` it. ``window`` bounds how many of the last messages a request holds;
+    ``compact_at`` is a :class:`CompactionPolicy`. Further keyword arguments are the default
+    settings of turns.
 
     Raises :class:`ConfigurationError`. An agent may be shared between threads and event loops.
     """
@@ -62,6 +63,7 @@ class Agent(Bound):
         base_url: str | None = None,
         api_key: str | None = None,
         max_steps: int = Limits().max_steps,
+        max_tokens_per_turn: int | None = None,
         max_retries: int = Limits().max_retries,
         max_output_retries: int = Limits().max_output_retries,
         timeout: float = 600.0,
@@ -74,6 +76,7 @@ class Agent(Bound):
     ) -> None:
         limits = Limits(
             max_steps=max_steps,
+            max_tokens_per_turn=max_tokens_per_turn,
             max_retries=max_retries,
             max_output_retries=max_output_retries,
             deadline=deadline,

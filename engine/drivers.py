@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import functools
 import logging
-import time
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
@@ -28,7 +28,7 @@ from agent.engine.effects import (
     TurnDropped,
     Wait,
 )
-from agent.engine.errors import MalformedResponse, ProviderError
+from agent.engine.errors import MalformedResponse, ProviderError, TurnCancelled
 from agent.engine.execution import AsyncTools, ThreadedTools
 from agent.engine.logs import log
 from agent.engine.provider import Answer
@@ -76,9 +76,11 @@ class Ports(Protocol):
 def drive(run: Run[T], ports: Ports) -> Events[T]:
     """Perform a turn from its beginning to its end."""
     tools = ThreadedTools(run.clock)
+    run.wake = tools.wake
     try:
         run.send(None)
         while run.effect is not None:
+            run.check()
             yield from _step(run, ports, tools)
     except BaseException as cause:
         tools.cancel()
@@ -93,6 +95,7 @@ def _step(run: Run[T], ports: Ports, tools: ThreadedTools) -> Events[T]:
     match run.effect:
         case CallModel(request):
             outcome = yield from _call(run, ports.provider, request)
+            run.check()
         case Emit(event):
             yield event
         case StartTools(runs):
@@ -100,7 +103,8 @@ def _step(run: Run[T], ports: Ports, tools: ThreadedTools) -> Events[T]:
         case AwaitTools(timeout):
             outcome = tools.results(timeout)
         case Wait(seconds):
-            time.sleep(seconds)
+            run.pause(seconds)
+            run.check()
         case None:
             return
         case effect:
@@ -115,15 +119,15 @@ def _step(run: Run[T], ports: Ports, tools: ThreadedTools) -> Events[T]:
 def _call(
     run: Run[T], provider: Provider, request: ModelRequest
 ) -> Generator[StreamEvent[T], None, Answered | CallFailed]:
-    run.calling()
     try:
-        with closing(_iterate(provider, request)) as items:
+        with closing(_iterate(provider, run.calling(request))) as items:
             run.hang_up = items.close
             for item in items:
                 if isinstance(item, Answer):
                     return Answered(item, run.calling_for)
                 run.heard(item)
                 yield item
+                run.check()
     except AgentError as error:
         return CallFailed(error, run.partial, run.calling_for)
     return CallFailed(_silent(provider), run.partial, run.calling_for)
@@ -146,13 +150,14 @@ def end(run: Run[Any], ports: Ports, cause: BaseException) -> None:
         return
     try:
         with nullcontext() if run.held else ports.exclusive():
-            run.drop(reason_of(cause))
+            run.drop(reason_of(cause) if run.cancelled is None else run.cancelled)
             while run.effect is not None:
                 # A user's store is not for the garbage collector to call: it may be inside of it.
                 skipped = isinstance(run.effect, Save) and not run.held
                 run.send(None if skipped else ports.perform(run.effect))  # pyright: ignore[reportArgumentType] - only appends
-    except TurnDropped:
-        pass
+    except TurnDropped as dropped:
+        if isinstance(cause, TurnCancelled):
+            cause.completed_calls = dropped.completed_calls
     except AgentError as error:
         log("turn.end_not_recorded", level=logging.WARNING, error=str(error))
 
@@ -176,15 +181,22 @@ def reason_of(cause: BaseException) -> str:
 async def drive_async(run: Run[T], ports: Ports) -> AsyncEvents[T]:
     """Perform a turn from its beginning to its end without blocking the event loop."""
     tools = AsyncTools(run.clock)
+    # Weakly: what waits for the tools must be collected when its loop is gone, to end the turn.
+    waking = weakref.WeakMethod(tools.wake)
+    run.wake = lambda: (wake := waking()) and wake()
     call: _AsyncCall | None = None
     try:
         run.send(None)
         while run.effect is not None:
+            run.check()
             match run.effect:
                 case CallModel(request):
                     call = _AsyncCall(run, ports.provider, request)
+                    tools.woken.add_done_callback(call.hang_up)
                     async for delta in call:
                         yield delta
+                        run.check()
+                    run.check()
                     run.send(call.outcome)
                 case Emit(event):
                     yield event
@@ -219,7 +231,8 @@ async def _perform_async(
         case AwaitTools(timeout):
             outcome = await tools.results(timeout)
         case Wait(seconds):
-            await asyncio.sleep(seconds)
+            await asyncio.wait([tools.woken], timeout=seconds)
+            run.check()
         case _:
             try:
                 outcome = await off_loop(ports, ports.perform, effect)
@@ -243,11 +256,10 @@ class _AsyncCall:
         self._provider = provider
         self._arrived: asyncio.Queue[Delta | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(_AHEAD)
-        run.calling()
         self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._read(request))
+        self._task = self._loop.create_task(self._read(run.calling(request)))
         self._task.add_done_callback(self._finished)
-        run.hang_up = self._hang_up
+        run.hang_up = self.hang_up
 
     async def _read(self, request: ModelRequest) -> Answer | None:
         items = self._provider.call_async(request)
@@ -289,7 +301,8 @@ class _AsyncCall:
             return CallFailed(_silent(self._provider), self._run.partial, self._run.calling_for)
         return Answered(answer, self._run.calling_for)
 
-    def _hang_up(self) -> None:
+    def hang_up(self, *_: object) -> None:
+        """End the call where it is, whatever thread asks for it."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._task.cancel)
 

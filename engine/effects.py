@@ -116,8 +116,11 @@ class ToolOutcome(msgspec.Struct, frozen=True):
 class TurnDropped(BaseException):
     """Thrown into a turn whose caller is gone: it records its end and comes back out.
 
-    ``reason`` goes into the log, with the ``partial`` answer that had arrived.
+    ``reason`` goes into the log, with the ``partial`` answer that had arrived. On its way out it
+    knows the ``completed_calls``.
     """
+
+    completed_calls: tuple[str, ...] = ()
 
     def __init__(self, reason: str, partial: Message | None, elapsed: float) -> None:
         super().__init__(reason)

@@ -172,6 +172,18 @@ class LimitExceeded(AgentError):
         self.limit = limit
 
 
+class TurnCancelled(AgentError):
+    """``session.cancel(reason)`` has ended the turn. The history is as before."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        super().__init__(
+            f"the turn of session {session_id!r} was cancelled: {reason}; resume() takes it up "
+            "again, run() takes another"
+        )
+        self.session_id = session_id
+        self.reason = reason
+
+
 class NotSaved(StoreError):
     """The store did not take the session, but the session itself has what was done.
 

@@ -179,24 +179,24 @@ class ThreadedTools(_Tools):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
-        self._done: queue.SimpleQueue[ToolOutcome] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[ToolOutcome | None] = queue.SimpleQueue()
 
     def _begin(self, timer: _Timer) -> None:
         begin = _on_loop if timer.run.tool.is_async else _in_thread
         begin(timer, self._done.put)
 
     def results(self, timeout: float | None) -> list[ToolOutcome]:
-        """Every result known by now; none if ``timeout`` seconds pass first."""
-        found: list[ToolOutcome] = []
+        """Every result known by now; none if ``timeout`` seconds pass first, or it is woken."""
+        found: list[ToolOutcome | None] = []
         try:
             found.append(self._next(self._patience(timeout)))
             while True:
                 found.append(self._done.get_nowait())
         except queue.Empty:
             pass
-        return self._settled(found)
+        return self._settled([outcome for outcome in found if outcome is not None])
 
-    def _next(self, patience: float | None) -> ToolOutcome:
+    def _next(self, patience: float | None) -> ToolOutcome | None:
         wait = math.inf if patience is None else patience
         # In short waits: Ctrl-C that comes right before one is noticed only after it.
         while wait > _LONGEST_WAIT:
@@ -205,6 +205,10 @@ class ThreadedTools(_Tools):
             wait -= _LONGEST_WAIT
         return self._done.get(timeout=wait)
 
+    def wake(self) -> None:
+        """End the wait for results. Any thread or signal handler may call it."""
+        self._done.put(None)
+
     def cancel(self) -> None:
         """Cancel the async ones that still run; those in threads go on, unheard."""
         for timer in self._running.values():
@@ -212,11 +216,16 @@ class ThreadedTools(_Tools):
 
 
 class AsyncTools(_Tools):
-    """The tools of an async turn: async ones as tasks on the loop, the others in threads."""
+    """The tools of an async turn: async ones as tasks on the loop, the others in threads.
+
+    ``woken`` is done once nobody shall wait any longer.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
+        self._loop = asyncio.get_running_loop()
         self._tasks: dict[asyncio.Task[ToolOutcome], _Timer] = {}
+        self.woken: asyncio.Future[None] = self._loop.create_future()
 
     def _begin(self, timer: _Timer) -> None:
         work = timer.execute_async() if timer.run.tool.is_async else _threaded(timer)
@@ -225,14 +234,26 @@ class AsyncTools(_Tools):
         self._tasks[task] = timer
 
     async def results(self, timeout: float | None) -> list[ToolOutcome]:
-        """Every result known by now; none if ``timeout`` seconds pass first.
+        """Every result known by now; none if ``timeout`` seconds pass first, or it is woken.
 
         A tool out of time is cancelled, and not waited for: it may not obey.
         """
-        done, _ = await asyncio.wait(
-            self._tasks, timeout=self._patience(timeout), return_when=asyncio.FIRST_COMPLETED
+        await asyncio.wait(
+            [*self._tasks, self.woken],
+            timeout=self._patience(timeout),
+            return_when=asyncio.FIRST_COMPLETED,
         )
+        done = [task for task in self._tasks if task.done()]
         return self._settled([_outcome(task, self._tasks.pop(task)) for task in done])
+
+    def wake(self) -> None:
+        """End the waits of the turn. Any thread or signal handler may call it."""
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if not self.woken.done():
+            self.woken.set_result(None)
 
     async def cancel(self) -> None:
         """Cancel what still runs; a tool in a thread goes on, unheard."""

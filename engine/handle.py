@@ -315,6 +315,11 @@ class Handle:
         self._end_active()
         self._active = run
 
+    def cancel(self, reason: str) -> bool:
+        """Have the turn end that is under way here; False if there is none."""
+        active = self._active
+        return active is not None and active.cancel(reason)
+
     def _end_active(self) -> None:
         active = self._active
         if active is not None and not active.over:

@@ -47,7 +47,8 @@ class Frame(msgspec.Struct, frozen=True):
 class ModelRequest(msgspec.Struct, frozen=True):
     """One request to a model, with the SHA-256 (hex) of its exact body.
 
-    ``deadline`` is how many seconds the turn has left, None for no end.
+    ``deadline`` is how many seconds the turn has left, None for no end. ``cancelled`` says whether
+    the turn is to end, so that nobody waits for the answer: :meth:`Provider.call` may then hang up.
     """
 
     prompt: Prompt
@@ -55,6 +56,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     read_body: Callable[[], bytes]
     read_messages: Callable[[], list[Message]]
     deadline: float | None = None
+    cancelled: Callable[[], bool] = bool
 
     @property
     def body(self) -> bytes:

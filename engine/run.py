@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from agent.engine.effects import CallModel, Effect, TurnDropped
+import msgspec
+
+from agent.engine.effects import AwaitTools, CallModel, Effect, StartTools, TurnDropped, Wait
+from agent.engine.errors import TurnCancelled
 from agent.engine.provider import ReasoningDelta, TextDelta
 from agent.eventstore.messages import Message, Part, ReasoningPart, TextPart
 
 if TYPE_CHECKING:
-    from agent.engine.provider import Delta
+    from agent.engine.provider import Delta, ModelRequest
     from agent.engine.stream import Response
 
 T = TypeVar("T")
@@ -23,12 +28,17 @@ class Run(Generic[T]):
 
     ``effect`` is what the turn waits for, None once it is over. ``held`` says that whoever
     advances or ends the turn has the session for itself. ``hang_up`` ends a model call that goes
-    on by itself; any thread may call it.
+    on by itself; any thread may call it. ``cancelled`` is the reason for which the turn is to end;
+    ``wake`` then ends the wait of whoever advances it.
     """
 
     def __init__(
-        self, program: Generator[Effect, Any, Response[T]], clock: Callable[[], float]
+        self,
+        session_id: str,
+        program: Generator[Effect, Any, Response[T]],
+        clock: Callable[[], float],
     ) -> None:
+        self._session_id = session_id
         self._program = program
         self.clock = clock
         self.effect: Effect | None = None
@@ -41,6 +51,10 @@ class Run(Generic[T]):
         self._deltas: list[Delta] = []
         self._calling_since: float | None = None
         self.hang_up: Callable[[], object] = bool
+        self.cancelled: str | None = None
+        self.wake: Callable[[], object] = bool
+        # Not an Event: a signal handler may cancel a turn whose thread is inside of one's lock.
+        self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     @property
     def over(self) -> bool:
@@ -74,6 +88,30 @@ class Run(Generic[T]):
             self.effect = None
             raise
 
+    def cancel(self, reason: str) -> bool:
+        """Have the turn end; whether it was under way. Any thread or signal handler may call it."""
+        if self.over or self.elsewhere:
+            return False
+        if self.cancelled is None:
+            self.cancelled = reason
+            self._woken.put(None)
+            self.wake()
+        return True
+
+    def check(self) -> None:
+        """Raise :class:`TurnCancelled` where a cancelled turn ends: at what takes time.
+
+        Not at an append: the turn is settled by what lands.
+        """
+        waits = isinstance(self.effect, CallModel | StartTools | AwaitTools | Wait)
+        if self.cancelled is not None and waits:
+            raise TurnCancelled(self._session_id, self.cancelled)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, until the turn is cancelled."""
+        with suppress(queue.Empty):
+            self._woken.get(timeout=seconds)
+
     def may_end(self) -> bool:
         """Whether it is the caller who has to end the turn: True once, while it is open."""
         if not self.started or self.over or self.elsewhere:
@@ -85,9 +123,10 @@ class Run(Generic[T]):
         self.hang_up()
         self.throw(TurnDropped(reason, self.partial, self.calling_for))
 
-    def calling(self) -> None:
-        """A model call begins."""
+    def calling(self, request: ModelRequest) -> ModelRequest:
+        """A model call begins, and is to know when the turn is cancelled."""
         self._calling_since = self.clock()
+        return msgspec.structs.replace(request, cancelled=lambda: self.cancelled is not None)
 
     def heard(self, delta: Delta) -> None:
         """A piece of the answer has arrived."""

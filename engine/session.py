@@ -20,6 +20,7 @@ from agent.engine.unfinished import abandoning, decision, explained, resolving
 from agent.eventstore.errors import AttachmentMissing
 from agent.eventstore.events import HistoryCleared
 from agent.eventstore.messages import FilePart, ImagePart, Link, Message
+from agent.eventstore.rawjson import check_text
 from agent.eventstore.values import Settings, metadata_dict
 
 if TYPE_CHECKING:
@@ -208,6 +209,15 @@ class Session(Bound):
     def _chosen(self, options: TurnOptions) -> tuple[str, Settings]:
         chosen: TurnOptions = {**self._agent.options, **options}
         return chosen.get("model") or self._agent.model, settings_of(chosen)
+
+    def cancel(self, reason: str = "cancelled") -> bool:
+        """End the turn that this object is taking; False if there is none.
+
+        For another thread or task, a tool, or a signal handler; it does not wait. Whoever takes
+        the turn gets :class:`TurnCancelled`, or the response if its last append is under way.
+        """
+        check_text(reason, of="reason", path="$")
+        return self._handle.cancel(reason)
 
     # Unfinished turns
 

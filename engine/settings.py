@@ -124,13 +124,15 @@ def _check(name: str, value: object, kinds: type | tuple[type, ...]) -> None:
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a turn may use.
 
-    ``max_steps`` model answers, ``max_retries`` further attempts for a failed model call,
+    ``max_steps`` model answers; ``max_tokens_per_turn`` tokens, sent and answered, after which the
+    model is not called again; ``max_retries`` further attempts for a failed model call,
     ``max_output_retries`` further answers when structured output does not fit, ``deadline``
     seconds for the whole turn. ``window``: a request holds at most so many of the history's last
     messages, besides the turn's own.
     """
 
     max_steps: int = 32
+    max_tokens_per_turn: int | None = None
     max_retries: int = 2
     max_output_retries: int = 2
     deadline: float | None = None
@@ -145,8 +147,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         )
         for name, value, least in counts:
             _check_count(name, value, least)
-        if self.window is not None:
-            _check_count("window", self.window, 1)
+        for name, bound in (
+            ("window", self.window),
+            ("max_tokens_per_turn", self.max_tokens_per_turn),
+        ):
+            if bound is not None:
+                _check_count(name, bound, 1)
         if self.deadline is not None:
             check_seconds("deadline", self.deadline)
 

@@ -32,7 +32,9 @@ class _Held(Bound, Generic[T]):
 
     def __init__(self, handle: Handle, order: Order[T]) -> None:
         self._handle = handle
-        self._run: Run[T] = Run(program(handle, order), handle.setup.sources.monotonic)
+        self._run: Run[T] = Run(
+            handle.binding.key, program(handle, order), handle.setup.sources.monotonic
+        )
 
     @property
     def response(self) -> Response[T]:

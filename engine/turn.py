@@ -193,6 +193,10 @@ class TurnSteps(Generic[T]):
         if step > limit:
             words = f"the model has not finished after {limit} steps; raise max_steps to allow more"
             raise LimitExceeded(words, limit="max_steps")
+        budget, used = self._setup.limits.max_tokens_per_turn, self._turn.usage.total_tokens
+        if budget is not None and used > budget:
+            words = f"the turn has used {used} of {budget} tokens; raise max_tokens_per_turn"
+            raise LimitExceeded(words, limit="max_tokens_per_turn")
         attempt = 0
         while True:
             attempt += 1
@@ -381,6 +385,7 @@ class TurnSteps(Generic[T]):
     def abandon(self, dropped: TurnDropped) -> Steps[None]:
         """Record that the caller is gone, with what had arrived of the answer."""
         self._journal.forget()
+        dropped.completed_calls = self.completed_calls
         turn = self._journal.state.conversation.turn
         if turn is None or turn.tenure != self.tenure:
             return

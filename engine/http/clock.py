@@ -9,15 +9,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import httpcore
 import httpx
 
-from agent.engine.errors import ProviderTimeout
+from agent.engine.errors import ConnectionFailed, ProviderTimeout
 from agent.engine.http import limits
 
 if TYPE_CHECKING:
     from agent.engine.http.exchange import Exchange
 
 _HARDLY_ANY = 0.001
+
+_GLANCE = 0.1
+"""Seconds after which a read in a thread looks whether its turn was cancelled."""
 
 
 class Clock:
@@ -28,6 +32,7 @@ class Clock:
         silence = min(silence, threading.TIMEOUT_MAX)
         self._longest = max(silence, limits.LONGEST_CALL)
         self._deadline = exchange.deadline
+        self._cancelled = exchange.cancelled
         limit = self._longest if self._deadline is None else min(self._deadline, self._longest)
         self._end = time.monotonic() + limit
         self.silence = min(silence, max(limit, _HARDLY_ANY))
@@ -45,7 +50,11 @@ class Clock:
         return self.left <= 0
 
     def check(self) -> None:
-        """Raise :class:`ProviderTimeout` when the time is up."""
+        """Raise :class:`ProviderTimeout` when the time is up, or what ends a cancelled call."""
+        if self._cancelled():
+            raise ConnectionFailed(
+                f"{self._provider} was hung up on: the turn was cancelled", provider=self._provider
+            )
         if self.over:
             raise self.late()
 
@@ -115,7 +124,13 @@ async def on_trace_async(name: str, info: dict[str, Any]) -> None:
 def _read(
     read: Callable[[int, float], bytes], max_bytes: int, timeout: float | None = None
 ) -> bytes:
-    return read(max_bytes, _reading.get().bound(timeout))
+    clock = _reading.get()
+    while (bound := clock.bound(timeout)) > _GLANCE:
+        try:
+            return read(max_bytes, _GLANCE)
+        except httpcore.ReadTimeout:
+            timeout = None if timeout is None else max(timeout - _GLANCE, _HARDLY_ANY)
+    return read(max_bytes, bound)
 
 
 async def _read_async(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -45,8 +45,8 @@ class FailureReader(Protocol):
 class Exchange(msgspec.Struct, frozen=True):
     """One POST: what is sent, how the answer is read, what an error status means.
 
-    ``deadline`` bounds the whole of it, in seconds. ``secret`` is never shown in an error, even
-    when the server repeats it.
+    ``deadline`` bounds the whole of it, in seconds; ``cancelled`` says whether to hang up.
+    ``secret`` is never shown in an error, even when the server repeats it.
     """
 
     provider: str
@@ -57,6 +57,7 @@ class Exchange(msgspec.Struct, frozen=True):
     failure: FailureReader
     deadline: float | None = None
     secret: str = ""
+    cancelled: Callable[[], bool] = bool
 
     def __repr__(self) -> str:
         """Without the key: tools that print tracebacks print local values too."""

@@ -111,6 +111,7 @@ class OpenAIChat(Provider):
             functools.partial(read_failure, asked),
             request.deadline,
             self._api_key,
+            request.cancelled,
         )
 
 

@@ -131,6 +131,8 @@ def test_limits_by_default():
     "limits",
     [
         {"max_steps": 0},
+        {"max_tokens_per_turn": 0},
+        {"max_tokens_per_turn": 1.5},
         {"max_steps": "3"},
         {"max_steps": True},
         {"window": 0},

@@ -267,6 +267,33 @@ def test_step_limit():
     assert event.completed_calls == tuple(ids)
 
 
+@pytest.mark.parametrize("spent", [9, 10, 11])
+def test_token_budget(spent: int):
+    """A turn over its budget asks no further; what had run is listed. At the budget it goes on."""
+    stage = Stage(tools=[add], limits=Limits(max_tokens_per_turn=10))
+    stage.begin()
+    stage.go()
+    effect = stage.send(answered(calls=[ADD], usage=Usage(spent - 2, 2)))
+    assert isinstance(effect, StartTools)
+    call_id = effect.runs[0].context.call_id
+    stage.send()
+    if spent <= 10:
+        assert isinstance(stage.send([outcome(call_id, "3")]), CallModel)
+        return
+    with pytest.raises(LimitExceeded, match="has used 11 of 10 tokens") as raised:
+        stage.send([outcome(call_id, "3")])
+
+    assert (raised.value.limit, raised.value.completed_calls) == ("max_tokens_per_turn", (call_id,))
+    assert stage.commits[-1] == ("tool.returned", "turn.failed")
+
+
+def test_an_answer_beyond_the_token_budget():
+    """The answer that ends a turn is kept, and the next turn has a budget of its own."""
+    stage = Stage(limits=Limits(max_tokens_per_turn=10))
+    for _ in range(2):
+        assert stage.play(answered("Hello", usage=Usage(10, 10))).text == "Hello"
+
+
 def test_deadline_while_waiting_for_the_model():
     """The request says how long the turn has left; an answer in time goes on."""
     stage = Stage(limits=Limits(deadline=10.0))
