@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +23,7 @@ def this_process() -> Owner:
 @cache
 def _owner(process: int) -> Owner:
     seen = _seen(process)
-    return Owner(os.uname().nodename, process, seen[1] if seen else 0)
+    return Owner(platform.node(), process, seen[1] if seen else 0)
 
 
 def _seen(process: int) -> tuple[str, int] | None:
@@ -72,6 +74,8 @@ def is_alive(owner: Owner, tenure: bytes, me: Owner) -> bool | None:
     if seen is not None and owner.started:
         state, started = seen
         return state not in _DEAD and started == owner.started
+    if sys.platform == "win32":  # where os.kill has no signal that only asks
+        return None
     try:
         os.kill(owner.process, 0)
     except (ProcessLookupError, OverflowError):
