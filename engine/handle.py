@@ -37,7 +37,7 @@ from agent.eventstore.record import Head, record
 from agent.projections import conversation
 from agent.projections import session as projection
 from agent.projections.conversation import Conversation, Keyed
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
 from agent.projections.turn import Turn, begin
 
@@ -116,7 +116,7 @@ class Handle:
     def _load(self) -> Journal:
         if self.binding.load is not None:
             self.binding.load(self.binding.key)
-        state = replay(projection.evolve, self.log.read(self.binding.key), SessionState())
+        state = rebuild(projection.evolve, self.log.read(self.binding.key), SessionState())
         return opened(self._journal_of(state), self._wanted)
 
     def _journal_of(self, state: SessionState) -> Journal:
@@ -289,7 +289,7 @@ class Handle:
                 actual=self.log.head(self.binding.key),
                 advice="It was deleted and made anew: open it again.",
             )
-        state = replay(projection.evolve, facts[1:], known)
+        state = rebuild(projection.evolve, facts[1:], known)
         self._journal = opened(self._journal_of(state), self._wanted)
 
     # Turns
@@ -302,7 +302,7 @@ class Handle:
         if not isinstance(first.event, TurnStarted):
             raise self._deleted()
         before = Conversation(version=first.version, turn=begin(first.event, first))
-        turn = replay(conversation.evolve, rest, before).turn
+        turn = rebuild(conversation.evolve, rest, before).turn
         if turn is None:
             raise self._deleted()
         return turn
@@ -396,7 +396,7 @@ class Handle:
     def state_at(self, version: int) -> SessionState:
         """The session at one of its versions. Raises :class:`UnknownStream` if there is none."""
         self._check_version(version)
-        return replay(projection.evolve, self.events(version), SessionState())
+        return rebuild(projection.evolve, self.events(version), SessionState())
 
     def _check_version(self, version: int) -> None:
         last = self.state.version

@@ -27,7 +27,7 @@ from agent.eventstore.export import (
 )
 from agent.projections import session as projection
 from agent.projections.conversation import metadata_of
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def checked_export(data: Mapping[str, Any]) -> Export:
     """An export that is whole and makes sense as a session. Raises :class:`InvalidExport`."""
     export = parse_export(data)
     try:
-        replay(projection.evolve, export.recorded, SessionState())
+        rebuild(projection.evolve, export.recorded, SessionState())
     except CorruptLog as error:
         raise InvalidExport(error.reason, version=error.version) from error
     return export

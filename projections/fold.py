@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 
-def replay(evolve: Callable[[S, Recorded], S], events: Iterable[Recorded], state: S) -> S:
+def rebuild(evolve: Callable[[S, Recorded], S], events: Iterable[Recorded], state: S) -> S:
     """Fold events onto a state.
 
-    For every cut of the events, ``replay(f, a + b, s) == replay(f, b, replay(f, a, s))``.
+    For every cut of the events, ``rebuild(f, a + b, s) == rebuild(f, b, rebuild(f, a, s))``.
     """
     return reduce(evolve, events, state)

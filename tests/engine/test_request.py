@@ -16,7 +16,7 @@ from agent.eventstore.record import Recorded
 from agent.eventstore.values import Excerpt, Settings
 from agent.projections import conversation
 from agent.projections.conversation import Conversation
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 from agent.projections.pairing import PairingError
 from tests.engine.given import digests, rebuilt
 from tests.projections.given import (
@@ -147,7 +147,7 @@ def test_earlier_bytes_never_change():
     second = [*turn("a", "b"), *turn("c", "d"), begun("e")]
     facts = recorded(STARTED, *turn("a", "b"))
     in_fork = recorded(forked(facts), begun("c"), after=facts)
-    child = replay(conversation.evolve, [*facts, *in_fork], Conversation())
+    child = rebuild(conversation.evolve, [*facts, *in_fork], Conversation())
     builder = RequestBuilder()
     one, two = build(builder, folded(*first)).body, build(builder, folded(*second)).body
     end = MODEL.encode_frame(prompt_of(child)).end
@@ -159,7 +159,7 @@ def test_earlier_bytes_never_change():
 def test_nothing_of_the_session_is_sent():
     """Session id, parent and times are in no request: two sessions send equal bytes."""
     facts = recorded(STARTED, *turn("a", "b"))
-    child = replay(
+    child = rebuild(
         conversation.evolve,
         [*facts, *recorded(forked(facts, child="secret-id"), begun("c"), after=facts)],
         Conversation(),

@@ -16,7 +16,7 @@ from agent.eventstore.events import ModelFailed, TurnAbandoned, TurnStarted
 from agent.eventstore.messages import Blob, ImagePart, Message
 from agent.eventstore.values import Failure, Settings
 from agent.projections import session
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
 from tests.engine.given import OWNER, Stage, add, answered, failed, outcome
 
@@ -138,7 +138,7 @@ def test_dropped_at_every_effect(effects: int, landed: bool):
     assert stage.types == [*before, *expected_end(before)]
     committed = stage.journal.committed
     assert committed.conversation.turn is None
-    assert committed == replay(session.evolve, stage.facts, SessionState())
+    assert committed == rebuild(session.evolve, stage.facts, SessionState())
     assert stage.journal.pending == ()
     done = bool(before) and before[-1] == "turn.completed"
     assert bool(committed.conversation.messages) == done

@@ -22,7 +22,7 @@ from agent.eventstore.record import Recorded, prepare, record
 from agent.eventstore.values import Excerpt, Failure, Owner, Settings, Usage
 from agent.projections import conversation
 from agent.projections.conversation import Conversation
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 
 OWNER = Owner("host", 1, 1)
 STARTED = SessionStarted(session_id="s", system="Be brief.", library="0")
@@ -44,7 +44,7 @@ def recorded(*events: Event, after: Sequence[Recorded] = ()) -> list[Recorded]:
 
 def folded(*events: Event) -> Conversation:
     """The conversation after these events, the first being ``session.started``."""
-    return replay(conversation.evolve, recorded(STARTED, *events), Conversation())
+    return rebuild(conversation.evolve, recorded(STARTED, *events), Conversation())
 
 
 def begun(text: str = "Hi") -> TurnStarted:

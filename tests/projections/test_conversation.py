@@ -27,7 +27,7 @@ from agent.eventstore.rawjson import EMPTY_OBJECT, to_raw
 from agent.eventstore.values import Failure, Owner, ToolDefinition, Usage
 from agent.projections import conversation
 from agent.projections.conversation import Conversation, Tools
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 from agent.projections.turn import Call, Turn
 from tests.projections.given import (
     COMPLETED,
@@ -420,7 +420,7 @@ def test_resuming_takes_an_open_turn_over():
 def test_a_tenure_begins_with_its_owner():
     """The hash of turn.started, then of each turn.resumed, says in whose hands a turn is."""
     facts = recorded(STARTED, begun(), requested(), TurnResumed(owner=Owner("other", 2, 2)))
-    states = [replay(conversation.evolve, facts[:n], Conversation()) for n in (2, 3, 4)]
+    states = [rebuild(conversation.evolve, facts[:n], Conversation()) for n in (2, 3, 4)]
 
     tenures = [state.turn.tenure for state in states if state.turn]
     assert tenures == [facts[1].hash, facts[1].hash, facts[3].hash]

@@ -15,7 +15,7 @@ from agent.eventstore.events import (
 from agent.eventstore.messages import Message
 from agent.projections import conversation
 from agent.projections.conversation import Conversation
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 from tests.projections.given import (
     COMPLETED,
     FAILED,
@@ -149,7 +149,7 @@ def test_missing_events(missing: int):
     del facts[missing]
 
     with pytest.raises(CorruptLog) as raised:
-        replay(conversation.evolve, facts, Conversation())
+        rebuild(conversation.evolve, facts, Conversation())
 
     assert (raised.value.version, raised.value.reason) == (
         missing + 2,
@@ -162,13 +162,13 @@ def test_repeated_event():
     facts = recorded(STARTED, added("a"))
 
     with pytest.raises(CorruptLog, match=r"version 2: message\.added: it follows version 2"):
-        replay(conversation.evolve, [*facts, facts[-1]], Conversation())
+        rebuild(conversation.evolve, [*facts, facts[-1]], Conversation())
 
 
 def test_refusal_leaves_the_state():
     """A refused event changes nothing: the right one can still follow."""
     facts = recorded(STARTED, added("a"))
-    state = replay(conversation.evolve, facts, Conversation())
+    state = rebuild(conversation.evolve, facts, Conversation())
     (bad,) = recorded(COMPLETED, after=facts)
     (good,) = recorded(added("b"), after=facts)
 

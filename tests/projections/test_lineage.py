@@ -1,6 +1,6 @@
 from agent.eventstore.events import Event, SessionForked
 from agent.projections import lineage
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 from agent.projections.lineage import Ancestor, Lineage
 from tests.projections.given import STARTED, added, recorded
 
@@ -12,7 +12,7 @@ def forked(child: str) -> SessionForked:
 
 def traced(*events: Event) -> Lineage:
     """The lineage after these events."""
-    return replay(lineage.evolve, recorded(*events), Lineage())
+    return rebuild(lineage.evolve, recorded(*events), Lineage())
 
 
 def test_nothing_comes_from_nowhere():

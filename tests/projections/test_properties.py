@@ -20,7 +20,7 @@ from agent.eventstore.record import Recorded, prepare, record
 from agent.eventstore.values import Excerpt, Usage
 from agent.projections import conversation, lineage, session, usage
 from agent.projections.conversation import Conversation
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 from agent.projections.lineage import Lineage
 from agent.projections.pairing import Pairing
 from agent.projections.session import SessionState
@@ -61,14 +61,14 @@ def rewound(facts: list[Recorded], to: int) -> Recorded:
 
 @pytest.mark.parametrize(("evolve", "start"), PROJECTIONS)
 @given(history=histories(), data=st.data())
-def test_replay_may_be_cut_anywhere(evolve: Any, start: Any, history: History, data: st.DataObject):
+def test_rebuilding_may_be_cut_anywhere(evolve: Any, start: Any, history: History, data: st.DataObject):
     """Folding a + b is folding b onto the fold of a."""
     cut = data.draw(st.integers(0, len(history.facts)))
 
-    whole = replay(evolve, history.facts, start())
-    first = replay(evolve, history.facts[:cut], start())
+    whole = rebuild(evolve, history.facts, start())
+    first = rebuild(evolve, history.facts[:cut], start())
 
-    assert replay(evolve, history.facts[cut:], first) == whole
+    assert rebuild(evolve, history.facts[cut:], first) == whole
 
 
 @given(histories(max_moves=25))
@@ -77,7 +77,7 @@ def test_dropping_every_cache_changes_nothing(history: History):
     living = states(history.facts)
 
     for version in range(len(history.facts)):
-        rebuilt = replay(session.evolve, stored(history.facts[:version]), SessionState())
+        rebuilt = rebuild(session.evolve, stored(history.facts[:version]), SessionState())
         (fact,) = stored(history.facts[version : version + 1])
         assert frozen(session.evolve(rebuilt, fact)) == frozen(living[version + 1])
 
@@ -115,7 +115,7 @@ def test_windows_begin_where_a_model_can_read(history: History, size: int):
 def test_two_futures_of_one_state(history: History, data: st.DataObject):
     """Two writers who go on from one state, the second on a branch of it, never see each other."""
     cut = data.draw(st.integers(0, len(history.facts)))
-    shared = replay(session.evolve, history.facts[:cut], SessionState())
+    shared = rebuild(session.evolve, history.facts[:cut], SessionState())
     branch = shared.branch()
     before = frozen(shared)
     mine, yours = shared, branch
@@ -160,7 +160,7 @@ def test_rewinding_shows_what_was_shown(history: History, data: st.DataObject):
     """After any later rewind to a settled version, the state shows what it showed there."""
     settled = sorted(history.shown)
     facts = history.facts[: data.draw(st.sampled_from(settled))]
-    state = replay(conversation.evolve, facts, Conversation())
+    state = rebuild(conversation.evolve, facts, Conversation())
 
     for version in (v for v in settled if v <= len(facts)):
         back = conversation.evolve(state, rewound(facts, version))

@@ -2,7 +2,7 @@ from agent.eventstore.chain import GENESIS
 from agent.eventstore.record import Head
 from agent.projections import session
 from agent.projections.conversation import Conversation
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 from agent.projections.lineage import Ancestor, Lineage
 from agent.projections.session import SessionState
 from agent.projections.usage import SessionUsage
@@ -20,7 +20,7 @@ def test_nothing_has_no_head():
 def test_all_projections_are_folded_together():
     """A session's state is its head, conversation, usage and lineage at one version."""
     facts = recorded(STARTED, added("a"))
-    state = replay(session.evolve, facts, SessionState())
+    state = rebuild(session.evolve, facts, SessionState())
 
     assert state.head == facts[-1].head == Head(2, facts[-1].hash)
     assert state.version == state.conversation.version == 2
@@ -30,7 +30,7 @@ def test_all_projections_are_folded_together():
 def test_branches_are_independent():
     """Two writers who go on from one state do not see each other."""
     facts = recorded(STARTED, added("a"))
-    parent = replay(session.evolve, facts, SessionState())
+    parent = rebuild(session.evolve, facts, SessionState())
     child = parent.branch()
     assert child == parent
     grown = [

@@ -1,7 +1,7 @@
 from agent.eventstore.events import Event, ModelFailed, SessionForked, TurnAbandoned, TurnFailed
 from agent.eventstore.values import Failure, Usage
 from agent.projections import usage
-from agent.projections.fold import replay
+from agent.projections.fold import rebuild
 from agent.projections.usage import SessionUsage
 from tests.projections.given import STARTED, begun, recorded, requested, responded
 
@@ -13,7 +13,7 @@ FAILURE = Failure("E", "no")
 
 def spent(*events: Event) -> SessionUsage:
     """What these events cost."""
-    return replay(usage.evolve, recorded(STARTED, *events), SessionUsage())
+    return rebuild(usage.evolve, recorded(STARTED, *events), SessionUsage())
 
 
 def test_nothing_is_spent_at_first():
