@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from agent.eventstore import core
 from agent.eventstore.backends import sqlite_reading as reading
 from agent.eventstore.backends import sqlite_writing as writing
-from agent.eventstore.backends.sqlite_connection import Shared, Writer, open_connection
+from agent.eventstore.backends.sqlite_connection import Shared, open_connection
 from agent.eventstore.backends.sqlite_file import MEMORY, LogFile
+from agent.eventstore.backends.sqlite_writer import Writer
 from agent.eventstore.errors import AttachmentMissing, CorruptLog, StoreUnusable
 from agent.eventstore.log import Durability, StreamInfo
 from agent.eventstore.processes import renewed_in_children

@@ -61,7 +61,9 @@ def rewound(facts: list[Recorded], to: int) -> Recorded:
 
 @pytest.mark.parametrize(("evolve", "start"), PROJECTIONS)
 @given(history=histories(), data=st.data())
-def test_rebuilding_may_be_cut_anywhere(evolve: Any, start: Any, history: History, data: st.DataObject):
+def test_rebuilding_may_be_cut_anywhere(
+    evolve: Any, start: Any, history: History, data: st.DataObject
+):
     """Folding a + b is folding b onto the fold of a."""
     cut = data.draw(st.integers(0, len(history.facts)))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.eventstore import core
-from agent.eventstore.backends import sqlite_connection
+from agent.eventstore.backends import sqlite_writer
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.conformance.facts import attached, deleted, places, said, started
 from agent.eventstore.errors import (
@@ -128,7 +128,7 @@ def interrupt(_: object) -> None:
 
 def test_an_interrupted_write_takes_no_other_along(log: SQLiteLog, head: Head, monkeypatch):
     """What shared a transaction with an interrupted write is written by the next in the queue."""
-    monkeypatch.setattr(sqlite_connection, "_PATIENCE", 60)
+    monkeypatch.setattr(sqlite_writer, "_PATIENCE", 60)
 
     futures, _ = together(
         log,
@@ -144,7 +144,7 @@ def test_an_interrupted_write_takes_no_other_along(log: SQLiteLog, head: Head, m
 
 def test_who_waits_behind_an_interrupted_one_is_called(log: SQLiteLog, head: Head, monkeypatch):
     """When the first in the queue goes away without having written, the next one writes."""
-    monkeypatch.setattr(sqlite_connection, "_PATIENCE", 60)
+    monkeypatch.setattr(sqlite_writer, "_PATIENCE", 60)
     alone, first = log._writer.shared.alone, threading.Event()
 
     @contextmanager
@@ -170,8 +170,8 @@ def test_who_waits_behind_an_interrupted_one_is_called(log: SQLiteLog, head: Hea
 
 def test_a_lost_call_is_made_up_for(log: SQLiteLog, head: Head, monkeypatch):
     """A write that nobody calls looks for itself, and is found done or writes."""
-    monkeypatch.setattr(sqlite_connection, "_PATIENCE", 0.01)
-    monkeypatch.setattr(sqlite_connection._Ticket, "call", lambda ticket: None)
+    monkeypatch.setattr(sqlite_writer, "_PATIENCE", 0.01)
+    monkeypatch.setattr(sqlite_writer._Ticket, "call", lambda ticket: None)
     names = "bcdefghi"
 
     futures, _ = together(
