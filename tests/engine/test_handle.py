@@ -268,7 +268,7 @@ def test_a_finished_stream_is_left_alone():
 
 
 def test_open_turn_of_a_dead_process(tmp_path: Path):
-    """A turn that another process left open is abandoned by the next one."""
+    """Where the policy says so, the next turn abandons one that a dead process left open."""
     path = tmp_path / "sessions.db"
     with SQLiteStore(path) as dead, SQLiteStore(path) as living:
         left = agent_of(Reply(text="one two"), store=dead, sources=dead_sources()).session("s")
