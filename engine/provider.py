@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from agent.eventstore.messages import Message
+from agent.eventstore.messages import Message, ToolCallPart
 from agent.eventstore.values import FinishReason, OutputSchema, Settings, ToolDefinition, Usage
 
 
@@ -29,6 +29,18 @@ class Prompt(msgspec.Struct, frozen=True):
     settings: Settings
     output: OutputSchema | None
     stream: bool
+
+
+class MessageContext(msgspec.Struct, frozen=True):
+    """What a message's encoding may depend on besides the message.
+
+    ``attachments`` are the bytes of its blobs by their digests; ``calls``, for a message of tool
+    results, the calls that it answers by their ids.
+    """
+
+    model: str
+    attachments: Mapping[str, bytes] = {}
+    calls: Mapping[str, ToolCallPart] = {}
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -113,13 +125,10 @@ class Provider(ABC):
     default_model: str | None = None
 
     @abstractmethod
-    def encode_message(
-        self, message: Message, model: str, attachments: Mapping[str, bytes]
-    ) -> Sequence[bytes]:
+    def encode_message(self, message: Message, context: MessageContext) -> Sequence[bytes]:
         """The message as items of the body's list. Must depend on nothing else.
 
-        Called once for each message of a session, not for each request. ``attachments`` are the
-        bytes of the message's blobs by their digests.
+        Called once for each message of a session, not for each request.
         """
 
     @abstractmethod

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from agent.engine.provider import Frame, ModelRequest, Prompt, Provider
+from agent.engine.provider import Frame, MessageContext, ModelRequest, Prompt, Provider
 from agent.eventstore.messages import (
     Blob,
     FilePart,
@@ -45,6 +45,7 @@ class _Prefix:
         self.fragments = list(frame.leading)
         self.sha = hashlib.sha256(frame.start + b",".join(frame.leading))
         self.pairing = Pairing()
+        self.last: Message | None = None
         self.ahead: dict[int, _Encoded] = {}
 
     def branch(self) -> _Prefix:
@@ -52,12 +53,14 @@ class _Prefix:
         copy.origin, copy.seen = self.origin, self.seen
         copy.fragments = self.fragments.copy()
         copy.sha, copy.pairing = self.sha.copy(), self.pairing.copy()
+        copy.last = self.last
         copy.ahead = {}
         return copy
 
     def add(self, encoded: _Encoded) -> None:
         """Take a message of the history."""
         self.pairing.see(encoded.message)
+        self.last = encoded.message
         for fragment in encoded.fragments:
             self.sha.update(b"," + fragment if self.fragments else fragment)
             self.fragments.append(fragment)
@@ -178,16 +181,16 @@ class RequestBuilder:
             prefix = _Prefix(reading.origin, frame)
         ahead = prefix.ahead
 
-        def encoded(message: Message) -> _Encoded:
+        def encoded(message: Message, before: Message | None) -> _Encoded:
             if known := ahead.get(id(message)):
                 return known
-            given = {blob.digest: blob.data for blob in message.blobs() if blob.data is not None}
-            loaded = {**attachments, **given}
-            return _Encoded(message, provider.encode_message(message, prompt.model, loaded))
+            context = _context(message, before, prompt.model, attachments)
+            return _Encoded(message, provider.encode_message(message, context))
 
         for message in reading.history(skip=prefix.seen):
-            prefix.add(encoded(message))
-        opened = [encoded(message) for message in reading.said]
+            prefix.add(encoded(message, prefix.last))
+        before = (prefix.last, *reading.said)
+        opened = [encoded(*pair) for pair in zip(reading.said, before, strict=False)]
         prefix.ahead = {id(item.message): item for item in opened}
         self._keep(key, prefix)
         return _assemble(prompt, frame, prefix, opened, reading)
@@ -196,6 +199,15 @@ class RequestBuilder:
         self._prefixes[key] = prefix
         while len(self._prefixes) > _KEPT_ENCODINGS:
             del self._prefixes[next(iter(self._prefixes))]
+
+
+def _context(
+    message: Message, before: Message | None, model: str, attachments: Mapping[str, bytes]
+) -> MessageContext:
+    given = {blob.digest: blob.data for blob in message.blobs() if blob.data is not None}
+    asked = before.tool_calls if before is not None and message.role == "tool" else ()
+    calls = {call.call_id: call for call in asked}
+    return MessageContext(model, {**attachments, **given}, calls)
 
 
 def _assemble(

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.engine.errors import ProviderTimeout
-from agent.engine.provider import Answer, Delta, Frame, ModelRequest, Prompt, Provider, TextDelta
+from agent.engine.provider import (
+    Answer,
+    Delta,
+    Frame,
+    MessageContext,
+    ModelRequest,
+    Prompt,
+    Provider,
+    TextDelta,
+)
 from agent.eventstore.backends.failing import die
 from agent.eventstore.errors import AgentError
 from agent.eventstore.messages import Message, TextPart, ToolCallPart
@@ -104,8 +113,7 @@ class ScriptedModel(Provider):
     def encode_message(
         self,
         message: Message,
-        model: str,  # noqa: ARG002
-        attachments: Mapping[str, bytes],  # noqa: ARG002
+        context: MessageContext,  # noqa: ARG002
     ) -> Sequence[bytes]:
         """The message as the log stores it, attachments by name."""
         return [msgspec.json.encode(message)]

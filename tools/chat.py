@@ -27,7 +27,7 @@ from agent.engine.errors import (
     TurnOpen,
 )
 from agent.engine.provider import ReasoningDelta, TextDelta
-from agent.engine.providers.openai_chat import OpenAIChat
+from agent.engine.providers.chat_completions.api import ChatCompletions
 from agent.engine.stores import SQLiteStore
 from agent.eventstore.errors import AgentError, ConflictError, InvalidEvent
 from agent.tools.terminal import is_coloured, one_line, set_errors, visible
@@ -123,7 +123,7 @@ def chat(
 
 def _check_key(agent: Agent) -> None:
     """Say that the key is missing before anyone has typed a long prompt."""
-    if isinstance(agent.provider, OpenAIChat):
+    if isinstance(agent.provider, ChatCompletions):
         try:
             agent.provider.check_key()
         except MissingAPIKey as error:

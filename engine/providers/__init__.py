@@ -1,20 +1,20 @@
-"""The providers by name. Each is imported when an agent asks for it."""
+"""The providers by name. Each protocol is imported when an agent asks for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from agent.engine.errors import ConfigurationError, UnknownProvider
 from agent.engine.provider import Provider
+from agent.engine.providers.vendors import VENDORS
 
+if TYPE_CHECKING:
+    from agent.engine.providers.served import ServedProvider
+    from agent.engine.providers.vendors import API, Vendor
 
-def _openai(base_url: str | None, api_key: str | None, timeout: float) -> Provider:
-    from agent.engine.providers.openai_chat import OpenAIChat  # noqa: PLC0415 - only when asked for
-
-    return OpenAIChat(base_url=base_url, api_key=api_key, timeout=timeout)
-
-
-_KNOWN: dict[str, Callable[[str | None, str | None, float], Provider]] = {"openai": _openai}
+_CLASSES: dict[API, str] = {"chat_completions": "ChatCompletions"}
+"""The class of each protocol, in the module ``api`` of its package."""
 
 
 def connect(
@@ -36,7 +36,12 @@ def connect(
         if base_url is not None or api_key is not None:
             raise ConfigurationError("base_url and api_key belong to the provider object itself")
         return provider
-    make = _KNOWN.get(provider)
-    if make is None:
-        raise UnknownProvider(provider, tuple(sorted(_KNOWN)))
-    return make(base_url, api_key, timeout)
+    vendor = VENDORS.get(provider)
+    if vendor is None:
+        raise UnknownProvider(provider, tuple(sorted(VENDORS)))
+    return _protocol(vendor)(vendor, base_url=base_url, api_key=api_key, timeout=timeout)
+
+
+def _protocol(vendor: Vendor[Any]) -> type[ServedProvider[Any]]:
+    module = import_module(f"agent.engine.providers.{vendor.api}.api")
+    return getattr(module, _CLASSES[vendor.api])

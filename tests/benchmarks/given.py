@@ -10,7 +10,8 @@ import msgspec
 from agent import Agent
 from agent.engine.http import Exchange
 from agent.engine.provider import Answer, Delta
-from agent.engine.providers.openai_chat import OpenAIChat
+from agent.engine.providers.chat_completions.api import ChatCompletions
+from agent.engine.providers.vendors import OPENAI
 from agent.stores import SQLiteStore
 from agent.testing import ScriptedModel
 
@@ -41,11 +42,11 @@ def parrot() -> ScriptedModel:
     return ScriptedModel(lambda _: ANSWER)
 
 
-class Played(OpenAIChat):
+class Played(ChatCompletions):
     """OpenAI's protocol whole, but for the network: each call is answered with the same bytes."""
 
     def __init__(self, chunks: list[bytes]) -> None:
-        super().__init__(base_url="http://localhost/v1", api_key="none")
+        super().__init__(OPENAI, base_url="http://localhost/v1", api_key="none")
         self._transport = _Player(chunks)  # pyright: ignore[reportAttributeAccessIssue] - it has what is used
 
 

@@ -26,8 +26,8 @@ from agent.engine.errors import (
 from agent.engine.http import Exchange
 from agent.engine.http.transport import HTTPTransport
 from agent.engine.provider import Answer, TextDelta
-from agent.engine.providers.chat_failures import Asked, read_failure
-from agent.engine.providers.chat_parsing import StreamParser, WholeParser
+from agent.engine.providers.failures import Asked, read_failure
+from tests.engine.providers.chat_completions.given import stream_parser, whole_parser
 from tests.fakes import ChatServer, CloseConnection, Error, Hang, RawBody, Reply, Stream, Text
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def exchange(url: str, *, stream: bool = True, deadline: float | None = None) ->
         f"{url}/chat/completions",
         {"authorization": "Bearer sk-test", "content-type": "application/json"},
         json.dumps(body).encode(),
-        StreamParser("openai") if stream else WholeParser("openai"),
+        stream_parser() if stream else whole_parser(),
         functools.partial(read_failure, Asked("openai", "gpt-4o", url, "OPENAI_API_KEY")),
         deadline,
         "sk-test",

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, field_validator
 
 from agent import Agent, Message, TextPart
 from agent.engine.errors import LimitExceeded, OutputError
+from agent.engine.provider import MessageContext
 from agent.engine.scripted import Call, Reply, ScriptedModel
 from agent.eventstore.errors import InvalidEvent
 from agent.stores import SQLiteStore
@@ -98,13 +99,11 @@ def test_an_answer_that_no_log_can_keep(said: Any):
 class Faulty(ScriptedModel):
     """A provider of one's own that cannot encode what tools return."""
 
-    def encode_message(
-        self, message: Message, model: str, attachments: Mapping[str, bytes]
-    ) -> Sequence[bytes]:
+    def encode_message(self, message: Message, context: MessageContext) -> Sequence[bytes]:
         """Fail for results."""
         if message.role == "tool":
             raise KeyError("results")
-        return super().encode_message(message, model, attachments)
+        return super().encode_message(message, context)
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -1,13 +1,13 @@
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from agent import Agent, Message, TextDelta
 from agent.errors import ConfigurationError, ServerFailed
-from agent.providers import Answer, Delta, Frame, ModelRequest, Prompt, Provider
+from agent.providers import Answer, Delta, Frame, MessageContext, ModelRequest, Prompt, Provider
 
 PATIENCE = 30.0
 
@@ -17,9 +17,7 @@ class Small(Provider):
 
     name = "small"
 
-    def encode_message(
-        self, message: Message, model: str, attachments: Mapping[str, bytes]
-    ) -> list[bytes]:
+    def encode_message(self, message: Message, context: MessageContext) -> list[bytes]:
         """The text."""
         return [message.text.encode()]
 

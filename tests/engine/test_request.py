@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from agent import Agent
-from agent.engine.provider import ModelRequest, Prompt
+from agent.engine.provider import MessageContext, ModelRequest, Prompt
 from agent.engine.request import RequestBuilder, in_words
 from agent.engine.scripted import ScriptedModel
 from agent.eventstore.events import MessageAdded, ModelRequested
@@ -43,12 +43,10 @@ class Embedding(ScriptedModel):
 
     encoder = "embedding/1"
 
-    def encode_message(
-        self, message: Message, model: str, attachments: Mapping[str, bytes]
-    ) -> list[bytes]:
+    def encode_message(self, message: Message, context: MessageContext) -> list[bytes]:
         """One item per part, so that a message may be none or several."""
-        embedded = b"".join(attachments[blob.digest] for blob in message.blobs())
-        return [f"{model}:{part!r}".encode() + embedded for part in message.parts]
+        embedded = b"".join(context.attachments[blob.digest] for blob in message.blobs())
+        return [f"{context.model}:{part!r}".encode() + embedded for part in message.parts]
 
 
 def prompt_of(state: Conversation, model: str = "m", *, stream: bool = False) -> Prompt:
@@ -135,7 +133,7 @@ def test_body():
     state = folded(*turn("a", "b"), begun("c"))
     request = build(RequestBuilder(), state)
     frame = MODEL.encode_frame(prompt_of(state))
-    messages = [MODEL.encode_message(message, "m", {})[0] for message in said(state)]
+    messages = [MODEL.encode_message(message, MessageContext("m"))[0] for message in said(state)]
 
     assert request.body == frame.start + b",".join(messages) + frame.end
     assert request.messages == said(state)
@@ -193,11 +191,9 @@ def test_encoded_messages_are_not_encoded_again():
     encoded: list[str] = []
 
     class Counting(ScriptedModel):
-        def encode_message(
-            self, message: Message, model: str, attachments: Mapping[str, bytes]
-        ) -> list[bytes]:
-            encoded.append(f"{model}:{message.text}")
-            return list(super().encode_message(message, model, attachments))
+        def encode_message(self, message: Message, context: MessageContext) -> list[bytes]:
+            encoded.append(f"{context.model}:{message.text}")
+            return list(super().encode_message(message, context))
 
     model, builder = Counting([]), RequestBuilder()
     events = [*turn("a", "b"), *turn("c", "d"), begun("e")]
@@ -229,11 +225,9 @@ def test_a_window_is_encoded_in_proportion_to_itself():
     encoded: list[str] = []
 
     class Counting(ScriptedModel):
-        def encode_message(
-            self, message: Message, model: str, attachments: Mapping[str, bytes]
-        ) -> list[bytes]:
+        def encode_message(self, message: Message, context: MessageContext) -> list[bytes]:
             encoded.append(message.text)
-            return list(super().encode_message(message, model, attachments))
+            return list(super().encode_message(message, context))
 
     model = Counting(lambda _: "a")
     session = Agent(model, "m", window=20).session()

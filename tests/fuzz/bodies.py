@@ -11,15 +11,16 @@ import msgspec
 
 from agent.engine.errors import ProviderError
 from agent.engine.failures import failure_of
+from agent.engine.http.exchange import Parser
 from agent.engine.provider import Answer, Delta, ReasoningDelta, TextDelta
-from agent.engine.providers.chat_encoding import encode_message
-from agent.engine.providers.chat_failures import Asked, read_failure
-from agent.engine.providers.chat_parsing import StreamParser, WholeParser
+from agent.engine.providers.chat_completions.encoding import encode_message
+from agent.engine.providers.failures import Asked, read_failure
 from agent.engine.sse import SSEParser
 from agent.eventstore.codec import CODEC
 from agent.eventstore.events import ModelFailed, ModelResponded
 from agent.eventstore.messages import Message, ReasoningPart
-from tests.engine.providers.given import cut
+from tests.engine.providers.chat_completions.given import stream_parser, whole_parser
+from tests.engine.providers.reading import cut
 from tests.fuzz.mutators import cut as cut_off
 from tests.fuzz.mutators import mutate
 from tests.fuzz.runner import Target
@@ -27,7 +28,7 @@ from tests.fuzz.runner import Target
 ASKED = Asked("openai", "m", "https://example.com/v1", "KEY")
 
 
-PARSERS = {"stream": StreamParser, "whole": WholeParser}
+PARSERS = {"stream": stream_parser, "whole": whole_parser}
 
 
 class Outcome(NamedTuple):
@@ -50,7 +51,7 @@ def pieces(body: bytes) -> list[bytes]:
     return cut(body, [rng.randint(0, len(body)) for _ in range(rng.choice((1, 3, 40)))])
 
 
-def read(parser: StreamParser | WholeParser, chunks: Sequence[bytes]) -> Outcome:
+def read(parser: Parser, chunks: Sequence[bytes]) -> Outcome:
     """Run a parser to its end."""
     deltas: list[Delta] = []
     end: Answer | ProviderError
@@ -114,8 +115,8 @@ class Bodies(Target):
         self.name = name
         self.seeds = seeds
 
-    def _parser(self) -> StreamParser | WholeParser:
-        return PARSERS[self.name]("openai")
+    def _parser(self) -> Parser:
+        return PARSERS[self.name]()
 
     def make(self, rng: Random) -> bytes:
         """A seed that is changed; one in eight is only cut."""

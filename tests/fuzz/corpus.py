@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.engine.providers.given import DONE, call, chunk, completion, sse
+from tests.engine.providers.chat_completions.given import DONE, call, chunk, completion, sse
 
 USAGE = {
     "prompt_tokens": 20,

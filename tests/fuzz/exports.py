@@ -12,7 +12,8 @@ import msgspec
 
 from agent import Agent, Message, Session
 from agent.engine.provider import Answer, Delta, ModelRequest
-from agent.engine.providers.openai_chat import OpenAIChat
+from agent.engine.providers.chat_completions.api import ChatCompletions
+from agent.engine.providers.vendors import OPENAI
 from agent.engine.scripted import Call
 from agent.errors import AgentError
 from agent.eventstore.errors import CorruptLog
@@ -29,11 +30,11 @@ PICTURE = b"\x89PNG"
 PICTURES = {hashlib.sha256(data).hexdigest(): data for data in (PICTURE, b"hello\n")}
 
 
-class Parrot(OpenAIChat):
+class Parrot(ChatCompletions):
     """A provider that builds real bodies and answers by itself."""
 
     def __init__(self) -> None:
-        super().__init__(base_url="http://localhost/v1", api_key="sk-test")
+        super().__init__(OPENAI, base_url="http://localhost/v1", api_key="sk-test")
 
     def call(self, request: ModelRequest) -> Iterator[Delta | Answer]:
         """Look at the body, and answer."""

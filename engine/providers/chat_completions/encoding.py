@@ -7,7 +7,6 @@ of the history never change.
 from __future__ import annotations
 
 import base64
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -33,32 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.engine.provider import Prompt
+    from agent.engine.providers.vendors import ChatDialect
     from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
 
 _encode = msgspec.json.encode
 
 
-_NEWER_LIMIT = re.compile(r"(openai/)?(o\d|gpt-[5-9])")
-"""Models that know only the newer name of the token limit, whoever serves them."""
-
 _FIXED = ("messages", "model", "stream")
-"""What decides how the answer is read and what the log says of the request."""
-
-
-class Dialect(msgspec.Struct, frozen=True):
-    """How a server wants what the protocol leaves open. ``encoder`` is recorded with requests."""
-
-    encoder: str
-    max_tokens: str
-
-    def limit(self, model: str) -> str:
-        """The name of the token limit."""
-        return "max_completion_tokens" if _NEWER_LIMIT.match(model) else self.max_tokens
-
-
-OFFICIAL = Dialect("chat_completions/1", "max_completion_tokens")
-COMPATIBLE = Dialect("chat_completions/1+max_tokens", "max_tokens")
-"""Servers other than OpenAI's know the older name of the limit; some know only that one."""
 
 
 def encode_message(message: Message, attachments: Mapping[str, bytes]) -> Sequence[bytes]:
@@ -148,7 +128,7 @@ def _result(result: ToolResultPart) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
 
 
-def encode_frame(prompt: Prompt, dialect: Dialect) -> Frame:
+def encode_frame(prompt: Prompt, dialect: ChatDialect) -> Frame:
     """What stands around the messages; keys in a fixed order."""
     leading: tuple[bytes, ...] = ()
     if prompt.system:
@@ -189,7 +169,7 @@ def _tool_settings(settings: Settings) -> dict[str, Any]:
     return fields
 
 
-def _settings(settings: Settings, model: str, dialect: Dialect) -> dict[str, Any]:
+def _settings(settings: Settings, model: str, dialect: ChatDialect) -> dict[str, Any]:
     fields = {
         "temperature": settings.temperature,
         "top_p": settings.top_p,

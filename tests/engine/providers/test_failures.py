@@ -15,7 +15,7 @@ from agent.engine.errors import (
     RateLimited,
     ServerFailed,
 )
-from agent.engine.providers.chat_failures import Asked, read_failure
+from agent.engine.providers.failures import Asked, read_failure
 
 ASKED = Asked("openai", "gpt-4o", "https://api.openai.com/v1", "OPENAI_API_KEY")
 

@@ -9,21 +9,22 @@ from agent.engine.errors import (
     ProviderError,
 )
 from agent.engine.providers import connect
-from agent.engine.providers.openai_chat import OpenAIChat
+from agent.engine.providers.chat_completions.api import ChatCompletions
+from agent.engine.providers.vendors import OPENAI
 from tests.fakes import ChatServer, Error, RawBody, Text
 
 KEY = "sk-proj-0123456789"
 
 
-def ask(provider: OpenAIChat) -> str:
+def ask(provider: ChatCompletions) -> str:
     """One turn without retries."""
     with Agent(provider, model="gpt-4o", max_retries=0) as agent:
         return agent.session().run("Hello").text
 
 
-def provider(server: ChatServer, key: str = KEY) -> OpenAIChat:
+def provider(server: ChatServer, key: str = KEY) -> ChatCompletions:
     """OpenAI's protocol, spoken to the fake server."""
-    return OpenAIChat(base_url=server.base_url, api_key=key)
+    return ChatCompletions(OPENAI, base_url=server.base_url, api_key=key)
 
 
 @pytest.mark.parametrize(
@@ -40,15 +41,18 @@ def provider(server: ChatServer, key: str = KEY) -> OpenAIChat:
 )
 def test_the_dialect_is_known_by_the_host(base_url: str | None, encoder: str) -> None:
     """OpenAI's own servers take the newer name of the token limit."""
-    assert OpenAIChat(base_url=base_url).encoder == encoder
+    assert ChatCompletions(OPENAI, base_url=base_url).encoder == encoder
 
 
 def test_where_the_settings_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arguments come before the environment, and that before the default."""
-    assert OpenAIChat().base_url == "https://api.openai.com/v1"
+    assert ChatCompletions(OPENAI).base_url == "https://api.openai.com/v1"
     monkeypatch.setenv("OPENAI_BASE_URL", " http://localhost:1/v1/ ")
-    assert OpenAIChat().base_url == "http://localhost:1/v1"
-    assert OpenAIChat(base_url="http://localhost:2/v1").base_url == "http://localhost:2/v1"
+    assert ChatCompletions(OPENAI).base_url == "http://localhost:1/v1"
+    assert (
+        ChatCompletions(OPENAI, base_url="http://localhost:2/v1").base_url
+        == "http://localhost:2/v1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_an_address_that_cannot_work(url: str, words: str) -> None:
 def test_a_key_that_no_header_can_carry(key: str) -> None:
     """It is refused at once, and not repeated."""
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY") as caught:
-        OpenAIChat(api_key=key)
+        ChatCompletions(OPENAI, api_key=key)
     assert "abc" not in str(caught.value)
 
 
@@ -90,13 +94,13 @@ def test_a_key_from_a_file(chat_server: ChatServer) -> None:
 def test_openai_needs_a_key(base_url: str | None) -> None:
     """Its absence is noticed before anything is sent."""
     with pytest.raises(MissingAPIKey, match=r"pass api_key=\.\.\. or set OPENAI_API_KEY"):
-        ask(OpenAIChat(base_url=base_url))
+        ask(ChatCompletions(OPENAI, base_url=base_url))
 
 
 def test_another_server_may_do_without_a_key(chat_server: ChatServer) -> None:
     """Only the server can tell; this one wants a key, and the error says where it is looked for."""
     with pytest.raises(AuthenticationFailed, match="api_key or OPENAI_API_KEY"):
-        ask(OpenAIChat(base_url=chat_server.base_url))
+        ask(ChatCompletions(OPENAI, base_url=chat_server.base_url))
     assert "authorization" not in chat_server.requests[0].headers
 
 
@@ -104,7 +108,7 @@ def test_a_wrong_address_is_named(chat_server: ChatServer) -> None:
     """A 404 names model and address."""
     url = chat_server.base_url.removesuffix("/v1") + "/v2"
     with pytest.raises(ModelNotFound) as caught:
-        ask(OpenAIChat(base_url=url, api_key=KEY))
+        ask(ChatCompletions(OPENAI, base_url=url, api_key=KEY))
     assert f"check the model 'gpt-4o' and the base URL '{url}'" in str(caught.value)
 
 

@@ -7,13 +7,11 @@ import pytest
 
 from agent.engine.errors import ConfigurationError
 from agent.engine.provider import Frame, Prompt
-from agent.engine.providers.chat_encoding import (
-    COMPATIBLE,
-    OFFICIAL,
-    Dialect,
+from agent.engine.providers.chat_completions.encoding import (
     encode_frame,
     encode_message,
 )
+from agent.engine.providers.vendors import OPENAI, ChatDialect
 from agent.eventstore.messages import (
     FilePart,
     ImagePart,
@@ -43,13 +41,15 @@ def items(message: Message) -> list[Any]:
     return [json.loads(item) for item in encode_message(message, attachments)]
 
 
-def frame(dialect: Dialect = OFFICIAL, model: str = "gpt-4o", **fields: Any) -> Frame:
+def frame(dialect: ChatDialect = OPENAI.dialect, model: str = "gpt-4o", **fields: Any) -> Frame:
     """What stands around the messages."""
     prompt = {"system": None, "tools": (), "settings": Settings(), "output": None, "stream": False}
     return encode_frame(Prompt(model, **{**prompt, **fields}), dialect)
 
 
-def fields(dialect: Dialect = OFFICIAL, model: str = "gpt-4o", **given: Any) -> dict[str, Any]:
+def fields(
+    dialect: ChatDialect = OPENAI.dialect, model: str = "gpt-4o", **given: Any
+) -> dict[str, Any]:
     """The fields of a body that follow the messages."""
     return json.loads(b"{" + frame(dialect, model, **given).end.removeprefix(b"],"))
 
@@ -265,16 +265,16 @@ def test_tool_settings_need_tools() -> None:
 @pytest.mark.parametrize(
     ("dialect", "model", "name"),
     [
-        (OFFICIAL, "gpt-4o", "max_completion_tokens"),
-        (COMPATIBLE, "gpt-4o", "max_tokens"),
-        (COMPATIBLE, "llama-3.3-70b", "max_tokens"),
-        (COMPATIBLE, "o3-mini", "max_completion_tokens"),
-        (COMPATIBLE, "gpt-5.4-mini", "max_completion_tokens"),
-        (COMPATIBLE, "openai/gpt-5", "max_completion_tokens"),
-        (COMPATIBLE, "olmo-2", "max_tokens"),
+        (OPENAI.dialect, "gpt-4o", "max_completion_tokens"),
+        (OPENAI.elsewhere, "gpt-4o", "max_tokens"),
+        (OPENAI.elsewhere, "llama-3.3-70b", "max_tokens"),
+        (OPENAI.elsewhere, "o3-mini", "max_completion_tokens"),
+        (OPENAI.elsewhere, "gpt-5.4-mini", "max_completion_tokens"),
+        (OPENAI.elsewhere, "openai/gpt-5", "max_completion_tokens"),
+        (OPENAI.elsewhere, "olmo-2", "max_tokens"),
     ],
 )
-def test_the_name_of_the_limit(dialect: Dialect, model: str, name: str) -> None:
+def test_the_name_of_the_limit(dialect: ChatDialect, model: str, name: str) -> None:
     """Reasoning models know only the newer one, many other servers only the older."""
     sent = fields(dialect, model, settings=Settings(max_tokens=9))
     assert sent == {"model": model, name: 9}
@@ -282,7 +282,7 @@ def test_the_name_of_the_limit(dialect: Dialect, model: str, name: str) -> None:
 
 def test_dialects_are_told_apart_in_the_log() -> None:
     """Two rules that make different bytes never share a version."""
-    assert OFFICIAL.encoder != COMPATIBLE.encoder
+    assert OPENAI.dialect.name != OPENAI.elsewhere.name
 
 
 def test_extra_goes_in_as_it_is() -> None:

@@ -2,8 +2,16 @@ from typing import Any
 
 import pytest
 
-from agent.engine.providers.chat_calls import CollectedCalls
-from tests.engine.providers.given import DONE, call, chunk, completion, sse, streamed, whole
+from agent.engine.providers.chat_completions.calls import CollectedCalls
+from tests.engine.providers.chat_completions.given import (
+    DONE,
+    call,
+    chunk,
+    completion,
+    sse,
+    streamed,
+    whole,
+)
 
 ONE = [("a", "f", '{"x":1}')]
 TWO = [("a", "f", '{"x":1}'), ("b", "g", "{}")]

@@ -6,20 +6,26 @@ ids or indexes, usage in any chunk. Tool turns are known by their calls, not by 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-
-from agent.engine.errors import MalformedResponse
 from agent.engine.provider import Answer, Delta, ReasoningDelta, TextDelta
-from agent.engine.providers.chat_calls import CollectedCalls
-from agent.engine.providers.chat_failures import error_in_answer
-from agent.engine.providers.wire import Object, as_object, as_objects, as_string
-from agent.engine.sse import ServerSentEvent, SSEParser
+from agent.engine.providers.chat_completions.calls import CollectedCalls
+from agent.engine.providers.failures import error_in_answer
+from agent.engine.providers.parsers import Reading
+from agent.engine.providers.wire import (
+    Object,
+    as_count,
+    as_object,
+    as_objects,
+    as_string,
+    malformed,
+)
 from agent.eventstore.messages import Message, Part, ReasoningPart, RefusalPart, TextPart
 from agent.eventstore.values import FinishReason, Usage
+
+if TYPE_CHECKING:
+    from agent.engine.providers.origin import Origin
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -34,35 +40,32 @@ _FINISH: dict[str, FinishReason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
-_LARGEST_COUNT = 2**53
 _BROKEN_OFF = {"error", "insufficient_system_resource"}
-_END = "[DONE]"
-_SHOWN = 80
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
-"""An escape of a JSON string; group 1 is half a character on its own."""
 
 
-class _Collected:
-    """What an answer has said so far."""
+class ChatReading(Reading):
+    """A completion, or the chunks of one."""
 
-    def __init__(self, provider: str) -> None:
-        self.provider = provider
+    def __init__(self, origin: Origin) -> None:
+        super().__init__(origin)
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.calls = CollectedCalls()
-        self.began = False
         self.finish_reason: str | None = None
         self.usage = Usage()
         self.model: str | None = None
         self.response_id: str | None = None
 
-    def add(self, body: Object, key: str) -> Iterator[Delta]:
-        """Take a chunk, or a whole body, whose first choice says something under ``key``."""
+    def whole(self, body: Object) -> Iterator[Delta]:
+        """Take a completion."""
+        return self._add(body, "message")
+
+    def event(self, kind: str, data: Object) -> Iterator[Delta]:  # noqa: ARG002 - chunks have no types
+        """Take a chunk."""
+        return self._add(data, "delta")
+
+    def _add(self, body: Object, key: str) -> Iterator[Delta]:
         error = body.get("error")
         if error:
             raise error_in_answer(error, self.provider)
@@ -78,6 +81,7 @@ class _Collected:
         if reason in _BROKEN_OFF or choice.get("error"):
             raise error_in_answer(choice.get("error") or f"finish reason {reason!r}", self.provider)
         self.finish_reason = reason or self.finish_reason
+        self.complete = self.finish_reason is not None
         said = choice.get(key)
         if isinstance(said, dict):
             yield from self._add_said(cast("Object", said))
@@ -156,133 +160,6 @@ class _Collected:
         )
 
 
-class WholeParser:
-    """Reads an answer that comes in one piece."""
-
-    ended = False
-
-    def __init__(self, provider: str) -> None:
-        self._provider = provider
-        self._body = bytearray()
-        self._collected = _Collected(provider)
-
-    def feed(self, chunk: bytes) -> Iterator[Delta]:
-        """Take bytes; nothing is known before the end."""
-        self._body += chunk
-        return iter(())
-
-    def finish(self) -> Iterator[Delta]:
-        """The body has ended: all of it is one delta. Raises :class:`ProviderError`."""
-        body = _decoded(self._body, self._provider)
-        return self._collected.add(body, "message")
-
-    def answer(self) -> Answer:
-        """The answer. Raises :class:`ProviderError`."""
-        return self._collected.answer()
-
-
-class StreamParser:
-    """Reads an answer that comes as server-sent events, or whole from a server without them."""
-
-    def __init__(self, provider: str) -> None:
-        self._provider = provider
-        self._events = SSEParser()
-        self._collected = _Collected(provider)
-        self._whole: WholeParser | None = None
-        self._start = b""
-        self.ended = False
-
-    def feed(self, chunk: bytes) -> Iterator[Delta]:
-        """Take bytes; gives the deltas that they complete. Raises :class:`ProviderError`."""
-        if len(self._start) < _SHOWN:
-            started, self._start = bool(self._start), (self._start + chunk).lstrip()[:_SHOWN]
-            # No line of an event stream begins so, but every object does.
-            if not started and self._start.startswith(b"{"):
-                self._whole, chunk = WholeParser(self._provider), chunk.lstrip()
-        if self._whole is not None:
-            yield from self._whole.feed(chunk)
-            return
-        for event in self._events.feed(chunk):
-            yield from self._take(event)
-
-    def finish(self) -> Iterator[Delta]:
-        """The body has ended; gives what that completes. Raises :class:`ProviderError`."""
-        if self._whole is not None:
-            yield from self._whole.finish()
-            return
-        if not self.ended:
-            for event in self._events.finish():
-                yield from self._take_last(event)
-
-    def answer(self) -> Answer:
-        """The answer. Raises :class:`ProviderError`, also for a stream that was cut."""
-        if self._whole is not None:
-            return self._whole.answer()
-        if not self.ended and self._collected.finish_reason is None:
-            raise self._cut()
-        return self._collected.answer()
-
-    def _cut(self) -> MalformedResponse:
-        if self._collected.began:
-            return malformed(self._provider, "the stream ended in the middle of the answer")
-        start = self._start.decode(errors="replace")
-        return malformed(self._provider, f"the stream ended before the answer: {start!r}")
-
-    def _take_last(self, event: ServerSentEvent) -> Iterator[Delta]:
-        """An event whose end is missing may itself be cut."""
-        try:
-            yield from self._take(event)
-        except MalformedResponse as error:
-            raise self._cut() from error
-
-    def _take(self, event: ServerSentEvent) -> Iterator[Delta]:
-        data = event.data
-        if self.ended or not data:
-            return
-        if data.startswith(_END):
-            self.ended = True
-            return
-        chunk = _decoded(data, self._provider)
-        if event.event == "error" and not chunk.get("error"):
-            chunk = {"error": chunk}
-        yield from self._collected.add(chunk, "delta")
-
-
-def malformed(provider: str, reason: str) -> MalformedResponse:
-    """An answer that the protocol does not allow; another attempt may do better."""
-    return MalformedResponse(
-        f"malformed answer of {provider}: {reason}; try again, and check base_url and model "
-        "if it stays so",
-        provider=provider,
-        retryable=True,
-    )
-
-
-def _decoded(body: bytearray | str, provider: str) -> Object:
-    try:
-        decoded = _json(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        start = body[:_SHOWN]
-        start = start if isinstance(start, str) else start.decode(errors="replace")
-        reason = f"not JSON ({error}): {start!r}" if body else "it is empty"
-        raise malformed(provider, reason) from error
-    if not isinstance(decoded, dict):
-        raise malformed(provider, f"an object was expected, not a {type(decoded).__name__}")
-    return cast("Object", decoded)
-
-
-def _json(body: bytearray | str) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        # A server that cuts text between UTF-16 units sends halves of characters.
-        raw = body.encode() if isinstance(body, str) else body
-        mended = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], raw)
-        if mended == raw:
-            raise
-        return msgspec.json.decode(mended)
-
-
 def _first(choices: object) -> Object | None:
     """The choice with index 0; only that one was asked for."""
     for choice in as_objects(choices):
@@ -321,18 +198,11 @@ def _usage(usage: Object) -> Usage:
     """Cached tokens lie inside ``prompt_tokens``, reasoning inside ``completion_tokens``."""
     read = as_object(usage.get("prompt_tokens_details"))
     written = as_object(usage.get("completion_tokens_details"))
-    cached = _count(read.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens"))
+    cached = as_count(read.get("cached_tokens")) or as_count(usage.get("prompt_cache_hit_tokens"))
     return Usage(
-        _count(usage.get("prompt_tokens")),
-        _count(usage.get("completion_tokens")),
-        cached or _count(usage.get("cached_tokens")),
-        _count(read.get("cache_write_tokens")),
-        _count(written.get("reasoning_tokens")),
+        as_count(usage.get("prompt_tokens")),
+        as_count(usage.get("completion_tokens")),
+        cached or as_count(usage.get("cached_tokens")),
+        as_count(read.get("cache_write_tokens")),
+        as_count(written.get("reasoning_tokens")),
     )
-
-
-def _count(value: object) -> int:
-    """A number of tokens; 0 for what is none."""
-    if isinstance(value, int | float) and 0 < value < _LARGEST_COUNT:
-        return int(value)
-    return 0

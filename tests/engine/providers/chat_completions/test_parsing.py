@@ -14,7 +14,6 @@ from agent.engine.errors import (
     ServerFailed,
 )
 from agent.engine.provider import Answer, ReasoningDelta, TextDelta
-from agent.engine.providers.chat_parsing import StreamParser, WholeParser
 from agent.eventstore.messages import (
     Message,
     ReasoningPart,
@@ -23,17 +22,18 @@ from agent.eventstore.messages import (
     ToolCallPart,
 )
 from agent.eventstore.values import Usage
-from tests.engine.providers.given import (
+from tests.engine.providers.chat_completions.given import (
     DONE,
-    Read,
     call,
     chunk,
     completion,
-    cut,
     sse,
+    stream_parser,
     streamed,
     whole,
+    whole_parser,
 )
+from tests.engine.providers.reading import Read, cut
 
 USAGE = {
     "prompt_tokens": 20,
@@ -439,16 +439,16 @@ def test_an_error_inside_of_an_answer(
 ) -> None:
     """An error object in a 200 answer is raised, classed by its own words."""
     bodies = [
-        (WholeParser, json.dumps({"error": error}).encode()),
-        (WholeParser, json.dumps({"choices": [{"error": error, "message": {}}]}).encode()),
-        (StreamParser, sse(chunk({"content": "x"}), {"error": error})),
-        (StreamParser, sse(chunk(finish="error", error=error)) + DONE),
-        (StreamParser, b"event: error\n" + sse({"error": error})),
-        (StreamParser, json.dumps({"error": error}).encode()),
+        (whole_parser, json.dumps({"error": error}).encode()),
+        (whole_parser, json.dumps({"choices": [{"error": error, "message": {}}]}).encode()),
+        (stream_parser, sse(chunk({"content": "x"}), {"error": error})),
+        (stream_parser, sse(chunk(finish="error", error=error)) + DONE),
+        (stream_parser, b"event: error\n" + sse({"error": error})),
+        (stream_parser, json.dumps({"error": error}).encode()),
     ]
     for parser, body in bodies:
         with pytest.raises(ProviderError) as caught:
-            Read(parser("openai"), body)
+            Read(parser(), body)
         assert type(caught.value) is cls
         assert str(caught.value).startswith("openai broke off with an error: m")
         assert str(caught.value).endswith("; try again") is retryable
@@ -473,7 +473,7 @@ def test_an_answer_that_the_server_broke_off(reason: str) -> None:
 
 def test_what_arrived_before_an_error_was_given() -> None:
     """Deltas before the error reach the caller."""
-    parser = StreamParser("openai")
+    parser = stream_parser()
     deltas = parser.feed(sse(chunk({"content": "x"}), {"error": "m"}))
     assert next(deltas) == TextDelta("x")
     with pytest.raises(ServerFailed):

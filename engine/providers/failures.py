@@ -1,4 +1,4 @@
-"""What a Chat Completions server means by an error."""
+"""What a server means by an error: statuses are the same everywhere, words nearly so."""
 
 from __future__ import annotations
 
