@@ -6,7 +6,7 @@ import reprlib
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class SettingsOptions(TypedDict, total=False):
     """How the model should answer, as keyword arguments.
 
+    A setting that the provider does not have is refused. ``reasoning_budget`` is in tokens;
+    ``show_reasoning`` asks for the reasoning, or a summary of it, in words; ``prompt_cache`` has
+    the provider keep the prompt for so long.
     ``tool_choice`` is ``"auto"``, ``"none"``, or for the turn's first answer ``"required"`` or the
     name of a tool. ``extra`` goes into the request as it is, for what a provider knows and this
     library does not.
@@ -28,12 +31,18 @@ class SettingsOptions(TypedDict, total=False):
 
     temperature: float
     top_p: float
+    top_k: int
     max_tokens: int
     stop: str | Sequence[str]
     seed: int
     presence_penalty: float
     frequency_penalty: float
     reasoning_effort: str
+    reasoning_budget: int
+    show_reasoning: bool
+    verbosity: str
+    service_tier: str
+    prompt_cache: Literal["5m", "1h"]
     tool_choice: str
     parallel_tool_calls: bool
     extra: Mapping[str, Any]
@@ -53,11 +62,17 @@ class TurnOptions(SettingsOptions, total=False):
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "temperature": (int, float),
     "top_p": (int, float),
+    "top_k": int,
     "max_tokens": int,
     "seed": int,
     "presence_penalty": (int, float),
     "frequency_penalty": (int, float),
     "reasoning_effort": str,
+    "reasoning_budget": int,
+    "show_reasoning": bool,
+    "verbosity": str,
+    "service_tier": str,
+    "prompt_cache": str,
     "tool_choice": str,
     "parallel_tool_calls": bool,
     "model": str,
@@ -117,6 +132,8 @@ def _check(name: str, value: object, kinds: type | tuple[type, ...]) -> None:
         check_text(value, of=name, path="$")
     if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
         raise ConfigurationError(f"{name} must be a finite number")
+    if name == "prompt_cache" and value not in ("5m", "1h"):
+        raise ConfigurationError(f"prompt_cache takes '5m' or '1h', not {value!r}")
     if name == "max_tokens" and isinstance(value, int) and value < 1:
         raise ConfigurationError(f"max_tokens must be at least 1, not {value}")
 

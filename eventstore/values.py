@@ -19,17 +19,25 @@ class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class Settings(_Value, frozen=True, kw_only=True):
     """How the model should answer. What is None is left to the provider.
 
+    ``reasoning_budget`` is in tokens; ``show_reasoning`` asks for the reasoning, or a summary of
+    it, in words. ``prompt_cache`` has the provider keep the prompt for so long ("5m", "1h").
     ``extra`` is a raw JSON object that goes into the request as it is.
     """
 
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] | None = None
     seed: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     reasoning_effort: str | None = None
+    reasoning_budget: int | None = None
+    show_reasoning: bool | None = None
+    verbosity: str | None = None
+    service_tier: str | None = None
+    prompt_cache: str | None = None
     tool_choice: str | None = None
     parallel_tool_calls: bool | None = None
     extra: msgspec.Raw = EMPTY_OBJECT

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from agent.engine.http.exchange import Parser
     from agent.engine.http.transport import HTTPTransport
     from agent.engine.provider import Answer, Delta, ModelRequest, Prompt
+    from agent.engine.providers.transcript import Transcript
+    from agent.engine.providers.wire import Object
 
 
 class ServedProvider(Provider, Generic[D]):
@@ -68,6 +70,13 @@ class ServedProvider(Provider, Generic[D]):
     @abstractmethod
     def reading(self, origin: Origin) -> Reading:
         """What reads one answer."""
+
+    @abstractmethod
+    def read_body(self, body: Object, origin: Origin) -> Transcript:
+        """The conversation that a request body of this API holds.
+
+        What only the provider understands is kept as of ``origin``. Raises :class:`InvalidPrompt`.
+        """
 
     def headers(self, key: str) -> dict[str, str]:
         """What a request says besides its body; ``key`` is "" where there is none."""

@@ -24,7 +24,13 @@ def test_every_option_is_kept():
         "seed": 7,
         "presence_penalty": -1.5,
         "frequency_penalty": 1.5,
+        "top_k": 40,
         "reasoning_effort": "low",
+        "reasoning_budget": 1024,
+        "show_reasoning": True,
+        "verbosity": "low",
+        "service_tier": "flex",
+        "prompt_cache": "1h",
         "tool_choice": "auto",
         "parallel_tool_calls": False,
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.engine.providers.chat_completions import encoding
+from agent.engine.providers.chat_completions import decoding, encoding
 from agent.engine.providers.chat_completions.parsing import ChatReading
 from agent.engine.providers.served import ServedProvider
 from agent.engine.providers.vendors import ChatDialect
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from agent.engine.provider import Frame, MessageContext, Prompt
     from agent.engine.providers.origin import Origin
+    from agent.engine.providers.transcript import Transcript
+    from agent.engine.providers.wire import Object
     from agent.eventstore.messages import Message
 
 
@@ -29,7 +31,11 @@ class ChatCompletions(ServedProvider[ChatDialect]):
 
     def encode_frame(self, prompt: Prompt) -> Frame:
         """Everything but the messages."""
-        return encoding.encode_frame(prompt, self.dialect)
+        return encoding.encode_frame(prompt, self.dialect, self.name)
+
+    def read_body(self, body: Object, origin: Origin) -> Transcript:
+        """The conversation that a request body holds."""
+        return decoding.read_body(body, origin)
 
     def path(self, prompt: Prompt) -> str:  # noqa: ARG002 - one for all
         """Where a request goes."""

@@ -6,13 +6,13 @@ of the history never change.
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from agent.engine.errors import ConfigurationError
 from agent.engine.provider import Frame
+from agent.engine.providers.fields import extra_fields, settings_fields, url_of
 from agent.engine.providers.strict_schema import strict_schema
 from agent.eventstore.messages import (
     Blob,
@@ -39,6 +39,19 @@ _encode = msgspec.json.encode
 
 
 _FIXED = ("messages", "model", "stream")
+_SETTINGS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_tokens": "",
+    "stop": "stop",
+    "seed": "seed",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "reasoning_effort": "reasoning_effort",
+    "verbosity": "verbosity",
+    "service_tier": "service_tier",
+}
+"""Their names by ours; that of the limit depends on the server."""
 
 
 def encode_message(message: Message, attachments: Mapping[str, bytes]) -> Sequence[bytes]:
@@ -64,10 +77,10 @@ def _content_item(part: Part, attachments: Mapping[str, bytes]) -> dict[str, Any
         case TextPart(text=text):
             return {"type": "text", "text": text}
         case ImagePart(source=source, media_type=media_type):
-            url = _url(source, media_type or "image/png", attachments)
+            url = url_of(source, media_type or "image/png", attachments)
             return {"type": "image_url", "image_url": {"url": url}}
         case FilePart(source=Blob() as source, media_type=media_type, name=name):
-            data = _url(source, media_type, attachments)
+            data = url_of(source, media_type, attachments)
             file = {"filename": name or "file", "file_data": data}
             return {"type": "file", "file": file}
         case FilePart(source=Link(url=url)):
@@ -76,13 +89,6 @@ def _content_item(part: Part, attachments: Mapping[str, bytes]) -> dict[str, Any
             )
         case _:
             return None
-
-
-def _url(source: Blob | Link, media_type: str, attachments: Mapping[str, bytes]) -> str:
-    if isinstance(source, Link):
-        return source.url
-    data = base64.b64encode(attachments[source.digest]).decode()
-    return f"data:{media_type};base64,{data}"
 
 
 def _assistant(message: Message) -> dict[str, Any]:
@@ -128,7 +134,7 @@ def _result(result: ToolResultPart) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
 
 
-def encode_frame(prompt: Prompt, dialect: ChatDialect) -> Frame:
+def encode_frame(prompt: Prompt, dialect: ChatDialect, provider: str) -> Frame:
     """What stands around the messages; keys in a fixed order."""
     leading: tuple[bytes, ...] = ()
     if prompt.system:
@@ -139,10 +145,11 @@ def encode_frame(prompt: Prompt, dialect: ChatDialect) -> Frame:
         fields |= _tool_settings(prompt.settings)
     if prompt.output is not None:
         fields["response_format"] = _response_format(prompt.output)
-    fields |= _settings(prompt.settings, prompt.model, dialect)
+    names = {**_SETTINGS, "max_tokens": dialect.limit(prompt.model)}
+    fields |= settings_fields(prompt.settings, names, provider)
     if prompt.stream:
         fields |= {"stream": True, "stream_options": {"include_usage": True}}
-    fields |= _extra(prompt.settings)
+    fields |= extra_fields(prompt.settings, _FIXED)
     return Frame(b'{"messages":[', leading, b"]," + _encode(fields)[1:])
 
 
@@ -167,28 +174,6 @@ def _tool_settings(settings: Settings) -> dict[str, Any]:
     if settings.parallel_tool_calls is not None:
         fields["parallel_tool_calls"] = settings.parallel_tool_calls
     return fields
-
-
-def _settings(settings: Settings, model: str, dialect: ChatDialect) -> dict[str, Any]:
-    fields = {
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        dialect.limit(model): settings.max_tokens,
-        "stop": settings.stop,
-        "seed": settings.seed,
-        "presence_penalty": settings.presence_penalty,
-        "frequency_penalty": settings.frequency_penalty,
-        "reasoning_effort": settings.reasoning_effort,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _extra(settings: Settings) -> dict[str, Any]:
-    extra: dict[str, Any] = from_raw(settings.extra)
-    fixed = [name for name in _FIXED if name in extra]
-    if fixed:
-        raise ConfigurationError(f"extra cannot replace what the session sets: {', '.join(fixed)}")
-    return extra
 
 
 def _response_format(output: OutputSchema) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def items(message: Message) -> list[Any]:
 def frame(dialect: ChatDialect = OPENAI.dialect, model: str = "gpt-4o", **fields: Any) -> Frame:
     """What stands around the messages."""
     prompt = {"system": None, "tools": (), "settings": Settings(), "output": None, "stream": False}
-    return encode_frame(Prompt(model, **{**prompt, **fields}), dialect)
+    return encode_frame(Prompt(model, **{**prompt, **fields}), dialect, "openai")
 
 
 def fields(

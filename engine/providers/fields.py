@@ -1,0 +1,67 @@
+"""Settings and attachments as the fields of a body, in the words of a protocol."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agent.engine.errors import ConfigurationError
+from agent.eventstore.messages import Blob, Link
+from agent.eventstore.rawjson import from_raw
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from agent.eventstore.values import Settings
+
+_OWN = ("extra", "tool_choice", "parallel_tool_calls")
+"""Settings that each protocol says in a way of its own."""
+
+
+def settings_fields(settings: Settings, names: Mapping[str, str], provider: str) -> dict[str, Any]:
+    """The settings that are set, by a protocol's names for them, in the order of the names.
+
+    Raises :class:`ConfigurationError` for one that the protocol does not have: what was asked for
+    and is not done would not be noticed.
+    """
+    given = {
+        field.name: getattr(settings, field.name) for field in msgspec.structs.fields(settings)
+    }
+    lacking = [
+        name
+        for name, value in given.items()
+        if value is not None and name not in names and name not in _OWN
+    ]
+    if lacking:
+        raise ConfigurationError(
+            f"{provider} has no setting {', '.join(lacking)}; it takes {', '.join(names)}, and "
+            "what only it knows in extra={...}"
+        )
+    return {theirs: given[ours] for ours, theirs in names.items() if given[ours] is not None}
+
+
+def extra_fields(settings: Settings, fixed: Collection[str]) -> dict[str, Any]:
+    """What goes into the body as it is.
+
+    Raises :class:`ConfigurationError` for what decides how the answer is read and what the log says
+    of the request.
+    """
+    extra: dict[str, Any] = from_raw(settings.extra)
+    taken = [name for name in fixed if name in extra]
+    if taken:
+        raise ConfigurationError(f"extra cannot replace what the session sets: {', '.join(taken)}")
+    return extra
+
+
+def base64_of(blob: Blob, attachments: Mapping[str, bytes]) -> str:
+    """The bytes of an attachment as text."""
+    return base64.b64encode(attachments[blob.digest]).decode()
+
+
+def url_of(source: Blob | Link, media_type: str, attachments: Mapping[str, bytes]) -> str:
+    """The URL of an attachment, which holds its bytes unless it is linked."""
+    if isinstance(source, Link):
+        return source.url
+    return f"data:{media_type};base64,{base64_of(source, attachments)}"

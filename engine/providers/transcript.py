@@ -1,0 +1,90 @@
+"""A provider's own list of messages, read into ours."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.engine.errors import InvalidPrompt
+from agent.eventstore.messages import Blob, Link, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_DATA = "data:"
+_BASE64 = ";base64"
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """A conversation that was kept elsewhere: what a session takes as its history."""
+
+    system: str | None
+    messages: tuple[Message, ...]
+
+
+class CallNames:
+    """Names the calls of a history that is read, and finds the call that a result answers.
+
+    A call keeps the provider's id where that is there and new; else it gets one of ours.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._waiting: deque[tuple[str, str, str]] = deque()
+
+    def call(self, provider_id: str, name: str) -> str:
+        """The id of the next call; ``provider_id`` is "" where there is none."""
+        call_id = provider_id
+        while not call_id or call_id in self._taken:
+            call_id = f"call_0_{len(self._taken)}{'_' if call_id else ''}"
+        self._taken.add(call_id)
+        self._waiting.append((call_id, provider_id, name))
+        return call_id
+
+    def result(self, provider_id: str, name: str = "") -> str:
+        """The call that a result answers: by the provider's id, else by its name, else the oldest.
+
+        Raises :class:`InvalidPrompt` for a result that no call waits for.
+        """
+        for position, (call_id, known_id, known_name) in enumerate(self._waiting):
+            named = known_name == name or not name
+            if provider_id == known_id if provider_id else named:
+                del self._waiting[position]
+                return call_id
+        raise InvalidPrompt(f"the result for {provider_id or name!r} answers no call before it")
+
+
+def joined(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """The messages with the results of one message's calls in one message."""
+    kept: list[Message] = []
+    for message in messages:
+        if kept and message.role == kept[-1].role == "tool":
+            kept[-1] = Message("tool", (*kept[-1].parts, *message.parts))
+        else:
+            kept.append(message)
+    return tuple(kept)
+
+
+def source_of(url: str) -> tuple[Blob | Link, str | None]:
+    """What a URL stands for, with its media type if it says one: bytes inside of it, or a link.
+
+    Raises :class:`InvalidPrompt`.
+    """
+    if not url.startswith(_DATA):
+        return Link(url), None
+    head, _, data = url.removeprefix(_DATA).partition(",")
+    if not head.endswith(_BASE64):
+        raise InvalidPrompt("a data URL of an attachment is base64")
+    return blob_of(data), head.removesuffix(_BASE64).partition(";")[0] or None
+
+
+def blob_of(text: str) -> Blob:
+    """The attachment that base64 text holds. Raises :class:`InvalidPrompt`."""
+    try:
+        return Blob.of(base64.b64decode(text, validate=True))
+    except binascii.Error as error:
+        raise InvalidPrompt(f"an attachment is not base64: {error}") from error
