@@ -216,7 +216,9 @@ class Handle:
         """
         with self.exclusive():
             self._check_owner(takeover=takeover)
-            self._end_active()
+            turn = self.journal.committed.conversation.turn
+            if turn is None or turn.waits_for != "approval":  # a stream of that one may be read on
+                self._end_active()
             self._catch_up()
             self._check_owner(takeover=takeover)
             self._write(decide(self.journal.state.conversation))

@@ -43,6 +43,7 @@ from agent.projections.turn import (
     ToolEvent,
     Turn,
     begin,
+    ended,
     evolve_model,
     evolve_tool,
     forked,
@@ -284,8 +285,8 @@ def _evolve_turn(state: Conversation, event: TurnEvent, fact: Recorded) -> Conve
             return replace(state, turn=resumed(turn, owner, fact), ended=None)
         case TurnFailed() | TurnAbandoned():
             turn = _open_turn(state, fact)
-            ended = replace(turn, end=event) if turn.input.kind == "user" else None
-            return replace(state, turn=None, ended=ended)
+            left = ended(turn, event) if turn.input.kind == "user" else None
+            return replace(state, turn=None, ended=left)
         case _:
             assert_never(event)
 
