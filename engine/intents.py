@@ -15,7 +15,8 @@ from agent.engine.approvals import (
 from agent.engine.effects import ToolOutcome
 from agent.engine.stream import ApprovalRequestEvent, ToolCallEvent, ToolResultEvent
 from agent.engine.tool_results import error_content
-from agent.engine.tools import ToolContext, ToolRun
+from agent.engine.tool_run import ToolRun
+from agent.engine.tools import ToolContext
 from agent.eventstore.events import ApprovalRequested, ToolCalled, ToolReturned
 from agent.eventstore.messages import TextPart
 

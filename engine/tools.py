@@ -6,7 +6,6 @@ validates the arguments of every call; it is imported when the first schema is m
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import re
@@ -22,11 +21,8 @@ from agent.engine.approvals import ApprovalPolicy, checked_policy
 from agent.engine.errors import ConfigurationError, InvalidTool
 from agent.engine.output import first_line, sentences
 from agent.engine.settings import check_seconds
-from agent.engine.tool_loop import tool_loop
-from agent.engine.tool_results import content_of
 from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.lazy import cached_property
-from agent.eventstore.messages import ResultContent
 from agent.eventstore.rawjson import check_text, to_raw
 from agent.eventstore.values import ToolDefinition
 
@@ -369,32 +365,6 @@ class Toolset:
     def names(self) -> tuple[str, ...]:
         """The names, in order."""
         return tuple(self._tools)
-
-
-class ToolRun(msgspec.Struct, frozen=True):
-    """A call that is to be executed: the tool, the model's arguments, and their context."""
-
-    tool: Tool[..., Any]
-    arguments: str
-    context: ToolContext
-
-    def execute(self) -> tuple[ResultContent, ...]:
-        """Run it to its end in this thread; a result to await is awaited on the tools' loop."""
-        value = self.tool.invoke(self.arguments, self.context)
-        if inspect.isawaitable(value):
-            value = asyncio.run_coroutine_threadsafe(_settled(value), tool_loop().loop).result()
-        return content_of(value)
-
-    async def execute_async(self) -> tuple[ResultContent, ...]:
-        """Run it to its end on this event loop."""
-        return content_of(await _settled(self.tool.invoke(self.arguments, self.context)))
-
-
-async def _settled(value: object) -> object:
-    """A result, once everything in it that has to be awaited is."""
-    while inspect.isawaitable(value):
-        value = await value
-    return value
 
 
 def _is_context(hint: object) -> bool:
