@@ -217,8 +217,8 @@ class Handle:
         with self.exclusive():
             self._check_owner(takeover=takeover)
             turn = self.journal.committed.conversation.turn
-            if turn is None or turn.waits_for != "approval":  # a stream of that one may be read on
-                self._end_active()
+            if turn is None or turn.owner is not None:
+                self._end_active()  # a stream whose turn waits for a person may be read on
             self._catch_up()
             self._check_owner(takeover=takeover)
             self._write(decide(self.journal.state.conversation))

@@ -37,7 +37,10 @@ class Ran(NamedTuple):
 
 
 class World:
-    """What tools have done, whoever called them: one pays, one sends, one only looks."""
+    """What tools have done, whoever called them: one pays, one sends, one only looks.
+
+    One signs, if a person allows it.
+    """
 
     def __init__(self) -> None:
         self.journal: list[Ran] = []
@@ -45,6 +48,7 @@ class World:
             Tool(self._named("pay")),
             Tool(self._named("send"), idempotent=True),
             Tool(self._named("look"), retry_safe=True),
+            Tool(self._named("sign"), requires_approval=True),
         ]
 
     def _named(self, name: str) -> Callable[..., str]:
