@@ -18,12 +18,11 @@ from agent.engine.errors import (
 from agent.engine.scripted import Call, Reply
 from agent.engine.unfinished import Ending
 from agent.eventstore.errors import InvalidEvent, StoreFull
-from agent.eventstore.events import ApprovalRejected, ApprovalRequested
 from agent.eventstore.messages import Message
 from agent.stores import LogStore
 from tests.engine.crashes import BAD, GOOD, Tea, World, asks, check_whole, cut, recorded, resumed
 from tests.engine.gates import TappedLog, once
-from tests.engine.given import add, agent_of, fixed_sources, kinds, shown
+from tests.engine.given import add, agent_of, kinds, shown
 
 WAYS = ["resume", "resume_async", "resume_stream", "resume_stream_async"]
 
@@ -221,23 +220,6 @@ def test_a_missing_tool_is_decided_about():
     session = agent_of("Done.", store=left("look")).session("s")
     with pytest.raises(OutcomeUnknown):
         session.resume()
-
-
-@pytest.mark.parametrize("answer", [(), (ApprovalRejected(call_id="call_5_0"),)])
-def test_what_nobody_has_approved_does_not_run(answer: tuple[ApprovalRejected, ...]):
-    """A call that waits for an approval, or was refused one, is not run by resuming."""
-    store, world = left("look", after="model.responded"), World()
-    sources = fixed_sources()
-    asked = ApprovalRequested(call_id="call_5_0", digest="d")
-    prepared = [sources.prepare(event) for event in (asked, *answer)]
-    store.log.append("s", prepared, expected=store.log.head("s"))
-    session = opened(store, world)
-    assert session.unfinished_turn is not None
-    assert session.unfinished_turn.waiting_for == "decision"
-    with pytest.raises(OutcomeUnknown):
-        session.resume()
-
-    assert world.journal == []
 
 
 def test_decisions_about_an_ended_turn():
