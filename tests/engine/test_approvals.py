@@ -9,6 +9,8 @@ from agent import Response, Session, Tool
 from agent.engine.approvals import PendingApproval, ProposedCall
 from agent.engine.errors import (
     ApprovalPending,
+    ConfigurationError,
+    InvalidTool,
     NothingUnfinished,
     NotPending,
     OutcomeUnknown,
@@ -385,6 +387,23 @@ def test_an_async_stream_that_is_left_at_its_request():
     assert "turn.abandoned" not in kinds(session)
 
 
+def test_a_stream_that_is_left_while_tools_run():
+    """Whoever leaves before the turn has come to its stop gives it up, as any other."""
+    gate, world = Gate(), World()
+
+    def wait() -> str:
+        gate()
+        return "waited"
+
+    session = agent_of(asks("wait", "sign"), tools=[*world.tools, wait]).session("s")
+    with gate, session.stream("Do it") as stream:
+        assert [next(stream).type, next(stream).type] == ["tool_call", "approval_request"]
+    assert kinds(session)[-1] == "turn.abandoned"
+    assert session.pending_approvals == ()
+    with pytest.raises(NotPending):
+        session.approve("call_5_1")
+
+
 # A new turn, and everything else that has to wait
 
 
@@ -640,6 +659,35 @@ def test_policies(whose: str, answer: Any, waits: bool, caplog: pytest.LogCaptur
         session.resume()
     assert shown(session)[2] == "paid 7.0 EUR"
     assert len(seen) == 1
+
+
+async def later(call: ProposedCall) -> bool:
+    """Decide some other time."""
+    return call.tool == ""
+
+
+class Later:
+    """Decides some other time, too."""
+
+    async def __call__(self, call: ProposedCall) -> bool:
+        """Decide."""
+        return call.tool == ""
+
+
+@pytest.mark.parametrize("policy", ["yes", 1, later, Later()])
+def test_what_is_no_policy(policy: Any):
+    """A policy is True, False or a plain function."""
+    with pytest.raises(InvalidTool, match="tool pay: requires_approval takes"):
+        Tool(pay, requires_approval=policy)
+    with pytest.raises(ConfigurationError, match="requires_approval= takes"):
+        agent_of(requires_approval=policy)
+
+
+def test_a_tool_of_a_tool_asks_as_well():
+    """Renaming a tool does not free it, unless told to."""
+    asking = Tool(pay, requires_approval=True)
+    assert Tool(asking, name="b").requires_approval is True
+    assert Tool(asking, requires_approval=False).requires_approval is False
 
 
 @pytest.mark.parametrize(("own", "everywhere"), [(True, False), (False, True), (True, True)])
