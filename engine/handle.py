@@ -120,7 +120,7 @@ class Handle:
         return opened(self._journal_of(state), self._wanted)
 
     def _journal_of(self, state: SessionState) -> Journal:
-        begun = self._journal.begun if self._journal else b""
+        begun: frozenset[bytes] = self._journal.begun if self._journal else frozenset()
         return Journal(self.binding.key, state, self.setup.sources, begun)
 
     @property

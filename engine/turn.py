@@ -168,8 +168,10 @@ class TurnSteps(Generic[T]):
         return turn
 
     def _commit(self) -> Steps[None]:
+        mine = frozenset((self.tenure,))
+        self._journal.begun |= mine
         yield from self._journal.commit()
-        self._journal.begun = self.tenure
+        self._journal.begun = mine
 
     def steps(self) -> Steps[Response[T]]:
         """Do what the turn waits for until it has its answer, or waits for a person."""

@@ -185,7 +185,7 @@ def way_for(
     again = key is not None and turn.input.idempotency_key == key
     if again:
         check_same(journal.stream, turn, ask)
-    elif turn.tenure == journal.begun and turn.owner is not None:
+    elif turn.tenure in journal.begun and turn.owner is not None:
         return "begin"  # this handle's own, which it has left: its caller knows
     check_owner(journal.stream, turn, setup.sources.owner())
     if turn.input.kind == "compaction":

@@ -17,9 +17,10 @@ from agent.engine.errors import (
 )
 from agent.engine.scripted import Call, Reply
 from agent.engine.unfinished import Ending
-from agent.eventstore.errors import InvalidEvent, StoreFull
+from agent.eventstore.errors import AppendUnknown, InvalidEvent, StoreFull
 from agent.eventstore.messages import Message
-from agent.stores import LogStore
+from agent.stores import LogStore, MemoryStore
+from agent.testing import FailingLog
 from tests.engine.crashes import BAD, GOOD, Tea, World, asks, check_whole, cut, recorded, resumed
 from tests.engine.gates import TappedLog, once
 from tests.engine.given import add, agent_of, kinds, shown
@@ -379,6 +380,36 @@ def test_a_turn_that_this_handle_left_is_given_up():
         other.run("Next")
     assert other.unfinished_turn is not None
     other.resolve(other.unfinished_turn.calls[0].call_id, result="x")
+    session.run("Next")
+
+    assert kinds(session).count("turn.abandoned") == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_turn_that_may_have_landed_is_given_up(number: int, when: Any):
+    """Whoever got no answer to an append may go on with the same session, landed or not."""
+    log = FailingLog(MemoryStore().log, fail_at=number, when=when)
+    script = ["x"] if number == 1 else [asks("pay"), "x", "x"]
+    session = World().agent(script, store=LogStore(log)).session("s")
+    with pytest.raises(AppendUnknown):
+        session.run("Do it")
+    session.run("Next")
+
+    assert shown(session) == ["Next", "x"]
+    assert kinds(session).count("turn.abandoned") == ((number, when) != (1, "before"))
+    check_whole(session)
+
+
+def test_a_turn_that_never_landed_gives_nothing_up():
+    """A turn that could not begin leaves the one before it as this handle's own."""
+    log = TappedLog(before={"tool.returned": once(StoreFull("full"))})
+    session = World().agent([asks("pay"), "x", "y"], store=LogStore(log)).session("s")
+    with pytest.raises(StoreFull):
+        session.run("Do it")
+    log.before = {"turn.started": once(StoreFull("full"))}
+    with pytest.raises(StoreFull):
+        session.run("Next")
     session.run("Next")
 
     assert kinds(session).count("turn.abandoned") == 1
