@@ -127,6 +127,7 @@ class TurnSteps(Generic[T]):
             self._hold(TurnResumed(owner=owner))
             self._declare_tools()
             self._retry_reads()
+            self._ask_for_what_was_cut()
             return
         if conversation.turn is not None:
             self._journal.record(TurnAbandoned(reason="interrupted"))
@@ -158,6 +159,13 @@ class TurnSteps(Generic[T]):
             found = self._setup.tools.get(call.part.name)
             if call.state == "unknown" and found is not None and found.retry_safe:
                 self._journal.record(ToolResolved(call_id=call.part.call_id, how="retry"))
+
+    def _ask_for_what_was_cut(self) -> None:
+        """Have a shape asked for again whose answer the token limit has cut, before a resume."""
+        turn = self._turn
+        cut = turn.answer is not None and turn.answer.finish_reason == "length"
+        if turn.waits_for == "end" and cut and turn.input.output is not None:
+            self._reject_for(("the answer was cut at the token limit: be brief",))
 
     @property
     def _turn(self) -> Turn:
@@ -351,10 +359,10 @@ class TurnSteps(Generic[T]):
                 text=message.text,
                 errors=rejection.errors,
             )
-        event = OutputRejected(
-            errors=rejection.errors, feedback=structured.feedback(rejection.errors)
-        )
-        self._journal.record(event)
+        self._reject_for(rejection.errors)
+
+    def _reject_for(self, errors: tuple[str, ...]) -> None:
+        self._journal.record(OutputRejected(errors=errors, feedback=structured.feedback(errors)))
 
     # Other ends
 

@@ -12,6 +12,7 @@ from agent.engine.errors import (
     LimitExceeded,
     NothingUnfinished,
     OutcomeUnknown,
+    OutputError,
     ServerFailed,
     TurnUnfinished,
 )
@@ -314,6 +315,23 @@ def test_a_shape_is_resumed_with_its_schema():
 
     assert session.resume(schema=Tea).output == Tea(name="Assam")
     assert shown(session) == ["Tea?", GOOD]
+
+
+def test_a_shape_that_was_cut_is_asked_for_again():
+    """Resuming a turn whose answer the token limit has cut asks for it again, and says so."""
+    script = [Reply(text='{"na', finish_reason="length"), Reply(text='{"', finish_reason="length")]
+    session = agent_of(*script, GOOD).session("s")
+    with pytest.raises(OutputError, match="cut at the token limit"):
+        session.json("Tea?", schema=Tea)
+    with pytest.raises(OutputError, match="cut at the token limit"):
+        session.resume(schema=Tea)
+    assert session.resume(schema=Tea).output == Tea(name="Assam")
+
+    provider: Any = session._handle.provider
+    assert [len(request.messages) for request in provider.requests] == [1, 3, 5]
+    assert "cut at the token limit" in provider.requests[1].messages[-1].text
+    assert shown(session) == ["Tea?", GOOD]
+    check_whole(session)
 
 
 def test_a_plain_turn_takes_no_schema():
