@@ -123,14 +123,16 @@ class TurnSteps(Generic[T]):
     def enter(self) -> None:
         """Record that the turn begins, or who takes it up."""
         owner, conversation = self._setup.sources.owner(), self._journal.state.conversation
+        if conversation.turn is not None and (
+            conversation.compacting or isinstance(self._ask, Ask)
+        ):
+            self._journal.record(TurnAbandoned(reason="interrupted"))
         if isinstance(self._ask, Resume):
             self._hold(TurnResumed(owner=owner))
             self._declare_tools()
             self._retry_reads()
             self._ask_for_what_was_cut()
             return
-        if conversation.turn is not None:
-            self._journal.record(TurnAbandoned(reason="interrupted"))
         self._declare_tools()
         self._hold(
             TurnStarted(

@@ -214,7 +214,8 @@ def check_resumable(journal: Journal, ask: Resume[Any], setup: Setup) -> None:
     if turn is None:
         raise NothingUnfinished(journal.stream)
     if not ask.takeover:
-        check_owner(journal.stream, turn, setup.sources.owner())
+        in_hand = journal.state.conversation.turn or turn  # perhaps a compaction after that one
+        check_owner(journal.stream, in_hand, setup.sources.owner())
     _check_shape(turn, None if ask.output is None else ask.output.schema)
     calls = undecided(turn, setup.tools)
     if calls:
@@ -309,7 +310,9 @@ def resolving(state: Conversation, decided: ToolResolved, me: Owner) -> Iterator
             f"the outcome of call {reprlib.repr(decided.call_id)} is not unknown; "
             f"unknown in this turn: {', '.join(unknown) or 'none'}"
         )
-    if state.turn is None:
+    if state.compacting:
+        yield TurnAbandoned(reason="interrupted")
+    if state.turn is None or state.compacting:
         yield TurnResumed(owner=me)
     yield decided
 

@@ -215,7 +215,7 @@ class _Writer:
     def begin_compaction(self) -> None:
         message = self.draw(said_by_user)
         end = self.draw(st.sampled_from([None, *self.places_to_cut(self.visible)]))
-        self.turn, self.ended = _Turn([(message, False)], compaction=True), None
+        self.turn = _Turn([(message, False)], compaction=True)
         event = TurnStarted(
             kind="compaction",
             input=message,
@@ -251,7 +251,8 @@ class _Writer:
         if turn is None:
             return self.begin()
         if turn.compaction:
-            return self.abandon()
+            self.abandon()
+            return self.resume()
         self.turn, self.ended = turn, None
         turn.requested = False
         self.add(TurnResumed(owner=OWNER))
@@ -377,12 +378,12 @@ class _Writer:
 
     def fail(self) -> None:
         self.open.approvals.clear()
-        self.turn, self.ended = None, None if self.open.compaction else self.turn
+        self.turn, self.ended = None, self.ended if self.open.compaction else self.turn
         self.add(TurnFailed(error=self.draw(failures)))
 
     def abandon(self) -> None:
         self.open.approvals.clear()
-        self.turn, self.ended = None, None if self.open.compaction else self.turn
+        self.turn, self.ended = None, self.ended if self.open.compaction else self.turn
         self.add(TurnAbandoned(reason="stream dropped"))
 
 

@@ -151,6 +151,7 @@ WAITING = (begun(), requested(), asked("x"), proposed("x"))
             for start, end in ((0, 2), (1, 0), (-1, 1), (2, 2))
         ),
         ([begun(), FAILED], compacting(1), "there is no such excerpt of 0 messages"),
+        ([begun(), FAILED, compacting(0)], TurnResumed(owner=OWNER), "there is no turn to resume"),
         ([compacting(0), FAILED], TurnResumed(owner=OWNER), "there is no turn to resume"),
         (
             [added("a"), HistoryCleared()],
