@@ -42,13 +42,12 @@ from agent.engine.provider import Prompt
 from agent.engine.retries import retry_delay
 from agent.engine.settings import settings_of_step
 from agent.engine.stream import Response
+from agent.engine.unfinished import mending
 from agent.eventstore.errors import AgentError, StoreError
 from agent.eventstore.events import (
     ModelFailed,
     ModelRequested,
     ModelResponded,
-    OutputRejected,
-    ToolResolved,
     ToolsDeclared,
     TurnAbandoned,
     TurnCompleted,
@@ -130,8 +129,8 @@ class TurnSteps(Generic[T]):
         if isinstance(self._ask, Resume):
             self._hold(TurnResumed(owner=owner))
             self._declare_tools()
-            self._retry_reads()
-            self._ask_for_what_was_cut()
+            for event in mending(self._turn, self._setup.tools):
+                self._journal.record(event)
             return
         self._declare_tools()
         self._hold(
@@ -154,20 +153,6 @@ class TurnSteps(Generic[T]):
         digest = tools_digest(tools.definitions) if tools.names else ""
         if digest != self._journal.state.conversation.tools.digest:
             self._journal.record(ToolsDeclared(tools=tools.definitions, digest=digest))
-
-    def _retry_reads(self) -> None:
-        """Let calls of unknown outcome run again whose tools are declared safe to."""
-        for call in self._turn.pending_calls:
-            found = self._setup.tools.get(call.part.name)
-            if call.state == "unknown" and found is not None and found.retry_safe:
-                self._journal.record(ToolResolved(call_id=call.part.call_id, how="retry"))
-
-    def _ask_for_what_was_cut(self) -> None:
-        """Have a shape asked for again whose answer the token limit has cut, before a resume."""
-        turn = self._turn
-        cut = turn.answer is not None and turn.answer.finish_reason == "length"
-        if turn.waits_for == "end" and cut and turn.input.output is not None:
-            self._reject_for(("the answer was cut at the token limit: be brief",))
 
     @property
     def _turn(self) -> Turn:
@@ -361,10 +346,7 @@ class TurnSteps(Generic[T]):
                 text=message.text,
                 errors=rejection.errors,
             )
-        self._reject_for(rejection.errors)
-
-    def _reject_for(self, errors: tuple[str, ...]) -> None:
-        self._journal.record(OutputRejected(errors=errors, feedback=structured.feedback(errors)))
+        self._journal.record(structured.rejected(rejection.errors))
 
     # Other ends
 

@@ -21,7 +21,7 @@ from agent.engine.errors import (
     OwnerAlive,
     TurnUnfinished,
 )
-from agent.engine.output import OutputRejection
+from agent.engine.output import OutputRejection, rejected
 from agent.engine.owners import is_alive
 from agent.engine.tool_results import content_of
 from agent.eventstore.events import ToolResolved, TurnAbandoned, TurnResumed
@@ -202,6 +202,21 @@ def way_for(
             raise TurnUnfinished(journal.stream, turn.started, undecided(turn, setup.tools))
         case _:
             assert_never(setup.on_unfinished)
+
+
+def mending(turn: Turn, tools: Toolset) -> Iterator[Event]:
+    """What a turn that is taken up needs before it goes on.
+
+    Calls of unknown outcome run again whose tools are declared safe to, and a shape is asked for
+    again whose answer the token limit has cut.
+    """
+    for call in turn.pending_calls:
+        found = tools.get(call.part.name)
+        if call.state == "unknown" and found is not None and found.retry_safe:
+            yield ToolResolved(call_id=call.part.call_id, how="retry")
+    cut = turn.answer is not None and turn.answer.finish_reason == "length"
+    if turn.waits_for == "end" and cut and turn.input.output is not None:
+        yield rejected(("the answer was cut at the token limit: be brief",))
 
 
 def check_resumable(journal: Journal, ask: Resume[Any], setup: Setup) -> None:
