@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agent.engine.agent import Agent
+    from agent.engine.approvals import ApprovalPolicy, PendingApproval, ProposedCall
     from agent.engine.compaction import Compaction
     from agent.engine.provider import ReasoningDelta, TextDelta
-    from agent.engine.session import Session, View
+    from agent.engine.session import Session
     from agent.engine.settings import CompactionPolicy
     from agent.engine.stream import (
+        ApprovalRequestEvent,
         Done,
         Response,
         StreamEvent,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from agent.engine.streams import AsyncStream, Stream
     from agent.engine.tools import Tool, ToolContext, tool
     from agent.engine.unfinished import UnfinishedTurn
+    from agent.engine.view import View
     from agent.eventstore.messages import (
         FilePart,
         ImagePart,
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Agent": "agent.engine.agent",
+    "ApprovalPolicy": "agent.engine.approvals",
+    "ApprovalRequestEvent": "agent.engine.stream",
     "AsyncStream": "agent.engine.streams",
     "Compaction": "agent.engine.compaction",
     "CompactionPolicy": "agent.engine.settings",
@@ -53,6 +58,8 @@ _HOMES = {
     "ImagePart": "agent.eventstore.messages",
     "Message": "agent.eventstore.messages",
     "Part": "agent.eventstore.messages",
+    "PendingApproval": "agent.engine.approvals",
+    "ProposedCall": "agent.engine.approvals",
     "ReasoningDelta": "agent.engine.provider",
     "ReasoningPart": "agent.eventstore.messages",
     "RefusalPart": "agent.eventstore.messages",
@@ -70,12 +77,14 @@ _HOMES = {
     "ToolResultPart": "agent.eventstore.messages",
     "UnfinishedTurn": "agent.engine.unfinished",
     "Usage": "agent.eventstore.values",
-    "View": "agent.engine.session",
+    "View": "agent.engine.view",
     "tool": "agent.engine.tools",
 }
 
 __all__ = [
     "Agent",
+    "ApprovalPolicy",
+    "ApprovalRequestEvent",
     "AsyncStream",
     "Compaction",
     "CompactionPolicy",
@@ -84,6 +93,8 @@ __all__ = [
     "ImagePart",
     "Message",
     "Part",
+    "PendingApproval",
+    "ProposedCall",
     "ReasoningDelta",
     "ReasoningPart",
     "RefusalPart",

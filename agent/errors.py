@@ -30,7 +30,9 @@
     ├── TurnOpen
     │   └── TurnUnfinished
     │       ├── OwnerAlive
-    │       └── OutcomeUnknown
+    │       ├── OutcomeUnknown
+    │       └── ApprovalPending
+    ├── NotPending
     ├── NothingUnfinished
     ├── CannotRewind
     ├── StreamAbandoned
@@ -54,6 +56,7 @@ that were done, so that nobody repeats a side effect unknowingly.
 """
 
 from agent.engine.errors import (
+    ApprovalPending,
     AuthenticationFailed,
     BadRequest,
     CannotRewind,
@@ -69,6 +72,7 @@ from agent.engine.errors import (
     MissingAPIKey,
     ModelNotFound,
     NothingUnfinished,
+    NotPending,
     NotSaved,
     OutcomeUnknown,
     OutputError,
@@ -107,6 +111,7 @@ from agent.projections.pairing import PairingError
 __all__ = [
     "AgentError",
     "AppendUnknown",
+    "ApprovalPending",
     "AttachmentMissing",
     "AuthenticationFailed",
     "BadRequest",
@@ -127,6 +132,7 @@ __all__ = [
     "MalformedResponse",
     "MissingAPIKey",
     "ModelNotFound",
+    "NotPending",
     "NotSaved",
     "NothingUnfinished",
     "OutcomeUnknown",

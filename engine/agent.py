@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
 
+from agent.engine.approvals import ApprovalPolicy, checked_policy
 from agent.engine.ask import OnUnfinished, Setup
 from agent.engine.bound import Bound
 from agent.engine.errors import ConfigurationError
@@ -44,7 +45,8 @@ class Agent(Bound):
     lives in memory. ``max_steps``, ``max_tokens_per_turn``, ``max_retries``, ``timeout`` and
     ``deadline`` (seconds) bound every turn. ``on_unfinished`` says what a new turn does about one
     that never ended because its process is gone: ``"raise"`` an error, ``"resume"`` it first, or
-    ``"abandon"`` it. ``window`` bounds how many of the last messages a request holds;
+    ``"abandon"`` it. ``requires_approval`` says for all tools what ``@tool(requires_approval=...)``
+    says for one. ``window`` bounds how many of the last messages a request holds;
     ``compact_at`` is a :class:`CompactionPolicy`. Further keyword arguments are the default
     settings of turns.
 
@@ -69,6 +71,7 @@ class Agent(Bound):
         timeout: float = 600.0,
         deadline: float | None = None,
         on_unfinished: OnUnfinished = "raise",
+        requires_approval: ApprovalPolicy = False,
         window: int | None = None,
         compact_at: CompactionPolicy | None = None,
         sources: Sources | None = None,
@@ -99,7 +102,13 @@ class Agent(Bound):
         self.store = _checked_store(store)
         policy = _checked_policy(compact_at)
         self._setup = Setup(
-            made, Toolset(tools), limits, sources or Sources(), on_unfinished, policy
+            made,
+            Toolset(tools),
+            limits,
+            sources or Sources(),
+            on_unfinished,
+            policy,
+            checked_policy(requires_approval, of="requires_approval="),
         )
 
     @property

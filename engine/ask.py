@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
+from agent.engine.approvals import ApprovalPolicy, pending_approvals
 from agent.engine.stream import Response
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Setup(msgspec.Struct, frozen=True):
     sources: Sources
     on_unfinished: OnUnfinished = "raise"
     compact_at: CompactionPolicy | None = None
+    requires_approval: ApprovalPolicy = False
 
 
 def response_of(turn: Turn, answer: ModelResponded, output: T | None, version: int) -> Response[T]:
@@ -73,3 +75,11 @@ def response_of(turn: Turn, answer: ModelResponded, output: T | None, version: i
         model=answer.model or (turn.asked.model if turn.asked else ""),
         version=version,
     )
+
+
+def stopped(turn: Turn, version: int) -> Response[Any]:
+    """The response of a turn that waits for a person, at this version."""
+    if turn.answer is None:
+        raise AssertionError("a turn with calls has an answer")
+    so_far: Response[None] = response_of(turn, turn.answer, None, version)
+    return msgspec.structs.replace(so_far, messages=(), pending_approvals=pending_approvals(turn))

@@ -13,7 +13,7 @@ import msgspec
 
 from agent.engine.provider import Answer, ModelRequest
 from agent.engine.stream import StreamEvent
-from agent.engine.tools import ToolRun
+from agent.engine.tool_run import ToolRun
 from agent.eventstore.errors import AgentError
 from agent.eventstore.messages import Message, ResultContent
 from agent.eventstore.record import Head, Recorded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING
 
 from agent.eventstore.errors import AgentError, StoreError
@@ -225,7 +226,8 @@ class TurnOpen(AgentError):
 class TurnUnfinished(TurnOpen):
     """A turn never ended, and nothing else begins before it is finished or given up.
 
-    ``calls`` are those whose outcome nobody knows, and that wait for a decision.
+    ``calls`` are those that wait for a decision: whose outcome nobody knows, or which nobody has
+    approved or rejected yet.
     """
 
     def __init__(
@@ -271,6 +273,39 @@ class OutcomeUnknown(TurnUnfinished):
             f" Find out, decide with {_RESOLVE} about each, and resume()"
         )
         super().__init__(session_id, started, calls, words)
+
+
+class ApprovalPending(TurnUnfinished):
+    """The turn waits for a person's word, and nothing else: about ``calls``, none of which has run.
+
+    No failure: the process that took the turn may be gone, and any other may go on.
+    """
+
+    def __init__(self, session_id: str, started: int, calls: tuple[UnfinishedCall, ...]) -> None:
+        words = (
+            f"waits for a person: approve(call_id) or reject(call_id) {_named(calls)}, then "
+            "resume(); or abandon() it"
+        )
+        super().__init__(session_id, started, calls, words)
+
+
+class NotPending(AgentError):
+    """The call does not wait for a person, or is not the one that was shown.
+
+    It was decided about before, its turn has ended, or there is no such call. Nothing was written.
+    ``pending`` are the calls that wait.
+    """
+
+    def __init__(
+        self, session_id: str, call_id: str, reason: str, pending: tuple[str, ...]
+    ) -> None:
+        super().__init__(
+            f"call {reprlib.repr(call_id)} of session {session_id!r} {reason}; "
+            f"waiting for a person: {', '.join(pending) or 'none'}"
+        )
+        self.session_id = session_id
+        self.call_id = call_id
+        self.pending = pending
 
 
 class NothingUnfinished(AgentError):

@@ -23,7 +23,7 @@ from agent.engine.effects import ToolOutcome
 from agent.engine.logs import log
 from agent.engine.tool_loop import tool_loop
 from agent.engine.tool_results import error_content
-from agent.engine.tools import ToolRun
+from agent.engine.tool_run import ToolRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

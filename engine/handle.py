@@ -120,7 +120,7 @@ class Handle:
         return opened(self._journal_of(state), self._wanted)
 
     def _journal_of(self, state: SessionState) -> Journal:
-        begun = self._journal.begun if self._journal else b""
+        begun: frozenset[bytes] = self._journal.begun if self._journal else frozenset()
         return Journal(self.binding.key, state, self.setup.sources, begun)
 
     @property
@@ -216,7 +216,9 @@ class Handle:
         """
         with self.exclusive():
             self._check_owner(takeover=takeover)
-            self._end_active()
+            turn = self.journal.committed.conversation.turn
+            if turn is None or turn.owner is not None:
+                self._end_active()  # a stream whose turn waits for a person may be read on
             self._catch_up()
             self._check_owner(takeover=takeover)
             self._write(decide(self.journal.state.conversation))

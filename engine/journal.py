@@ -26,11 +26,16 @@ if TYPE_CHECKING:
 class Journal:
     """One stream's state, ``committed`` and as if what is recorded were durable too.
 
-    ``begun`` is the tenure of the last turn that was begun or resumed here, and landed.
+    ``begun`` are the tenures of turns that were begun or resumed here: the last that landed, and
+    those of which the log has not said whether they did.
     """
 
     def __init__(
-        self, stream: str, committed: SessionState, sources: Sources, begun: bytes = b""
+        self,
+        stream: str,
+        committed: SessionState,
+        sources: Sources,
+        begun: frozenset[bytes] = frozenset(),
     ) -> None:
         self.stream = stream
         self.committed = committed

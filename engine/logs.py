@@ -12,6 +12,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.eventstore.events import (
+    ApprovalGranted,
+    ApprovalRejected,
+    ApprovalRequested,
     Event,
     ModelFailed,
     ModelRequested,
@@ -76,6 +79,8 @@ def _figures(event: Event) -> dict[str, object]:
         case ToolReturned():
             failed = event.is_error
             return {"call_id": event.call_id, "elapsed": event.elapsed, "is_error": failed}
+        case ApprovalRequested() | ApprovalGranted() | ApprovalRejected():
+            return {"call_id": event.call_id}
         case TurnFailed(error=error):
             return {"error": error.message}
         case TurnAbandoned(reason=reason):

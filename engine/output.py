@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import msgspec
 
 from agent.engine.errors import ConfigurationError
+from agent.eventstore.events import OutputRejected
 from agent.eventstore.messages import Message
 from agent.eventstore.rawjson import to_raw
 from agent.eventstore.values import OutputSchema
@@ -106,10 +107,11 @@ def _safe(name: str) -> str:
     return kept[:64] or "output"
 
 
-def feedback(errors: tuple[str, ...]) -> Message:
-    """What the model is told when its answer does not fit."""
+def rejected(errors: tuple[str, ...]) -> OutputRejected:
+    """An answer that does not fit, with what the model is told to have it answer again."""
     listed = "\n".join(f"- {error}" for error in errors)
-    return Message.user(
+    words = (
         f"The answer does not match the required JSON schema:\n{listed}\n"
         "Answer again with JSON that matches it, and nothing else."
     )
+    return OutputRejected(errors=errors, feedback=Message.user(words))

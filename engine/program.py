@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from agent.engine.ask import Ask, Resume
+from agent.engine.ask import Ask, Resume, stopped
 from agent.engine.compaction import Summarize, compact_when_due, take_compaction
 from agent.engine.effects import CatchUp, Load, RecallTurn, Save
 from agent.engine.errors import IdempotencyMismatch, NothingUnfinished, NotSaved, TurnUnfinished
@@ -100,9 +100,21 @@ def _step(handle: Handle, ask: Order[T]) -> Steps[Response[T] | None]:
         first: Resume[None] = Resume(stream=False, model=ask.model, silent=True)
         yield from _resume(handle, first)
         return None
+    if way == "show it":
+        return (yield from _shown(handle))
     if way == "resume it":
         return (yield from _resume(handle, Resume(ask.stream, ask.model, ask.output)))
     return (yield from take_turn(handle.journal, handle.requests, ask, handle.setup))
+
+
+def _shown(handle: Handle) -> Steps[Response[Any] | None]:
+    """The response of a turn that waits for a person; None if others have moved it on since."""
+    known = handle.journal.committed
+    yield CatchUp()
+    turn = known.conversation.turn
+    if turn is None or handle.journal.committed.head != known.head:
+        return None
+    return stopped(turn, known.version)
 
 
 def _resume(handle: Handle, ask: Resume[T]) -> Steps[Response[T]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import msgspec
 
+from agent.engine.approvals import deciding, pending_approvals
 from agent.engine.ask import Ask, Resume
 from agent.engine.bound import Bound
 from agent.engine.compaction import Compaction, Summarize, summarize
@@ -17,61 +18,25 @@ from agent.engine.prompts import Prompted, checked_message, message_of
 from agent.engine.settings import TurnOptions, settings_of
 from agent.engine.streams import AsyncStream, Stream
 from agent.engine.unfinished import abandoning, decision, explained, resolving
+from agent.engine.view import View
 from agent.eventstore.errors import AttachmentMissing
-from agent.eventstore.events import HistoryCleared
+from agent.eventstore.events import ApprovalGranted, ApprovalRejected, HistoryCleared
 from agent.eventstore.messages import FilePart, ImagePart, Link, Message
 from agent.eventstore.rawjson import check_text
-from agent.eventstore.values import Settings, metadata_dict
+from agent.eventstore.values import Settings
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
     from agent.engine.agent import Agent
+    from agent.engine.approvals import PendingApproval
     from agent.engine.handle import Handle
     from agent.engine.stream import Response
     from agent.engine.unfinished import UnfinishedTurn
     from agent.eventstore.record import Recorded
-    from agent.projections.session import SessionState
     from agent.projections.usage import SessionUsage
 
 T = TypeVar("T")
-
-
-class View:
-    """A session at one version: read-only, and cheap to keep."""
-
-    def __init__(self, state: SessionState) -> None:
-        self._state = state
-
-    @property
-    def version(self) -> int:
-        """How many events the session has, inherited ones included; 0 before its first turn."""
-        return self._state.version
-
-    @property
-    def messages(self) -> list[Message]:
-        """The history, a fresh list. An open turn is no part of it."""
-        return self._state.conversation.messages
-
-    @property
-    def system(self) -> str | None:
-        """The system prompt."""
-        return self._state.conversation.system
-
-    @property
-    def metadata(self) -> dict[str, object]:
-        """The application's own data about the session, a fresh dictionary."""
-        return metadata_dict(self._state.conversation.metadata)
-
-    @property
-    def usage(self) -> SessionUsage:
-        """Tokens spent, own and inherited apart."""
-        return self._state.usage
-
-    @property
-    def parent(self) -> str | None:
-        """The id of the session that this one was forked from."""
-        return self._state.lineage.parent
 
 
 class Session(Bound):
@@ -153,6 +118,7 @@ class Session(Bound):
 
         ``prompt`` is text, a user's message, or its parts. Raises :class:`AgentError`; the
         history is then as before. :class:`TurnUnfinished` says that an earlier turn never ended.
+        A response with ``pending_approvals`` waits for :meth:`approve` and :meth:`resume`.
         """
         return Stream(self._handle, self._plain(prompt, options)).finish()
 
@@ -243,7 +209,8 @@ class Session(Bound):
 
         Recorded results are used, not repeated; a model call without an answer is made again.
         ``schema`` is that of a ``json`` turn. Raises :class:`OutcomeUnknown` for calls that wait
-        for :meth:`resolve`, :class:`OwnerAlive` unless ``takeover``, :class:`NothingUnfinished`.
+        for :meth:`resolve`, :class:`ApprovalPending` while nothing is decided of what waits for
+        :meth:`approve`, :class:`OwnerAlive` unless ``takeover``, :class:`NothingUnfinished`.
         """
         return Stream(self._handle, self._resume(schema, takeover)).finish()
 
@@ -302,6 +269,34 @@ class Session(Bound):
         decided = decision(call_id, result, retry, failed)
         me = self._handle.setup.sources.owner()
         self._handle.intervene(partial(resolving, decided=decided, me=me), takeover=takeover)
+
+    # Approvals
+
+    @property
+    def pending_approvals(self) -> tuple[PendingApproval, ...]:
+        """The calls of the open turn that wait for a person."""
+        return pending_approvals(self._handle.state.conversation.turn)
+
+    def approve(self, call_id: str, *, digest: str | None = None, takeover: bool = False) -> None:
+        """Allow a call that waits for a person, once and as it is, for :meth:`resume` to run it.
+
+        ``digest`` is that of what the person was shown. Raises :class:`NotPending` for a call that
+        does not wait or is another one, :class:`OwnerAlive` while other tools of the turn still
+        run, unless ``takeover``, and :class:`ConflictError` when another decides at once.
+        """
+        granted = ApprovalGranted(call_id=call_id)
+        decide = partial(deciding, decided=granted, digest=digest)
+        self._handle.intervene(decide, takeover=takeover)
+
+    def reject(self, call_id: str, reason: str = "", *, takeover: bool = False) -> None:
+        """Refuse a call that waits for a person; the model is told so, and the ``reason``.
+
+        Raises as :meth:`approve`.
+        """
+        check_text(reason, of="reason", path="$")
+        rejected = ApprovalRejected(call_id=call_id, reason=reason)
+        decide = partial(deciding, decided=rejected, digest=None)
+        self._handle.intervene(decide, takeover=takeover)
 
     # History
 

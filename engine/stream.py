@@ -6,6 +6,7 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
+from agent.engine.approvals import PendingApproval
 from agent.engine.provider import ReasoningDelta, TextDelta
 from agent.eventstore.messages import Message, ToolCallPart
 from agent.eventstore.values import FinishReason, Usage
@@ -19,6 +20,10 @@ class Response(msgspec.Struct, Generic[T], frozen=True):
     ``messages`` are those that the turn added to the history, the input first. ``output`` is the
     validated value of ``session.json``, None otherwise. ``usage`` counts every model call of the
     turn. ``version`` is the session's version after the turn.
+
+    With ``pending_approvals`` the turn has not ended: it waits for a person to decide about these
+    calls. ``text`` is then what the model said with them, ``output`` is None, and there are no
+    ``messages``, since the history is as before.
     """
 
     text: str
@@ -29,6 +34,7 @@ class Response(msgspec.Struct, Generic[T], frozen=True):
     finish_reason: FinishReason
     model: str
     version: int
+    pending_approvals: tuple[PendingApproval, ...] = ()
 
 
 class ToolCallEvent(msgspec.Struct, frozen=True):
@@ -50,11 +56,23 @@ class ToolResultEvent(msgspec.Struct, frozen=True):
     type: Literal["tool_result"] = "tool_result"
 
 
+class ApprovalRequestEvent(msgspec.Struct, frozen=True):
+    """A tool waits for a person; the log says so. ``arguments`` is JSON text."""
+
+    call_id: str
+    name: str
+    arguments: str
+    digest: str
+    type: Literal["approval_request"] = "approval_request"
+
+
 class Done(msgspec.Struct, Generic[T], frozen=True):
-    """The turn is complete and in the log. Always the last event."""
+    """The turn is complete, or waits for a person, and the log has it. Always the last event."""
 
     response: Response[T]
     type: Literal["done"] = "done"
 
 
-StreamEvent = TextDelta | ReasoningDelta | ToolCallEvent | ToolResultEvent | Done[T]
+StreamEvent = (
+    TextDelta | ReasoningDelta | ToolCallEvent | ApprovalRequestEvent | ToolResultEvent | Done[T]
+)

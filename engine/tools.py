@@ -6,7 +6,6 @@ validates the arguments of every call; it is imported when the first schema is m
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import re
@@ -18,14 +17,12 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overlo
 
 import msgspec
 
+from agent.engine.approvals import ApprovalPolicy, checked_policy
 from agent.engine.errors import ConfigurationError, InvalidTool
 from agent.engine.output import first_line, sentences
 from agent.engine.settings import check_seconds
-from agent.engine.tool_loop import tool_loop
-from agent.engine.tool_results import content_of
 from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.lazy import cached_property
-from agent.eventstore.messages import ResultContent
 from agent.eventstore.rawjson import check_text, to_raw
 from agent.eventstore.values import ToolDefinition
 
@@ -61,7 +58,9 @@ class Tool(Generic[P, R]):
     ``timeout`` is in seconds. When a crash leaves the outcome of a call unknown, a tool that is
     ``retry_safe`` (it only reads) is run again, one that is ``idempotent`` (it hands on the
     idempotency key of its context) is run again with the same key, and all others wait for
-    ``session.resolve``. Raises :class:`~agent.engine.errors.InvalidTool`.
+    ``session.resolve``. Where ``requires_approval`` is true, or is a function that is true of a
+    :class:`ProposedCall`, the turn stops for a person's ``session.approve``. Raises
+    :class:`~agent.engine.errors.InvalidTool`.
     """
 
     def __init__(
@@ -73,6 +72,7 @@ class Tool(Generic[P, R]):
         timeout: float | None = None,
         retry_safe: bool | None = None,
         idempotent: bool | None = None,
+        requires_approval: ApprovalPolicy | None = None,
     ) -> None:
         given: object = function
         if not callable(given) or isinstance(given, type):
@@ -87,6 +87,8 @@ class Tool(Generic[P, R]):
         inherit = inner is not None and retry_safe is None and idempotent is None
         self.retry_safe = inner.retry_safe if inner and inherit else retry_safe or False
         self.idempotent = inner.idempotent if inner and inherit else idempotent or False
+        asks: ApprovalPolicy = inner.requires_approval if inner else False
+        self.requires_approval = asks if requires_approval is None else requires_approval
         self._check()
         update_wrapper(self, named, updated=())
 
@@ -98,11 +100,12 @@ class Tool(Generic[P, R]):
             )
         if self.description is not None and not isinstance(self.description, str):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
             raise InvalidTool(f"tool {self.name}: description must be text")
-        if self.timeout is not None:
-            try:
+        try:
+            if self.timeout is not None:
                 check_seconds("timeout", self.timeout)
-            except ConfigurationError as error:
-                raise InvalidTool(f"tool {self.name}: {error}") from None
+            checked_policy(self.requires_approval, of="requires_approval")
+        except ConfigurationError as error:
+            raise InvalidTool(f"tool {self.name}: {error}") from None
         self._check_repetition()
         if inspect.isgeneratorfunction(self._written) or inspect.isasyncgenfunction(self._written):
             raise InvalidTool(
@@ -153,10 +156,10 @@ class Tool(Generic[P, R]):
             raise InvalidTool(str(error)) from error
         return ToolDefinition(self.name, description, raw)
 
-    def invoke(self, arguments: str, context: ToolContext) -> R:
-        """Validate the model's arguments (JSON text) and call the function.
+    def validated(self, arguments: str) -> dict[str, Any]:
+        """What the model's arguments (JSON text) stand for, by parameter name.
 
-        Raises :class:`InvalidArguments`.
+        Raises :class:`InvalidArguments`, and whatever a validator of the user's raises.
         """
         from pydantic import ValidationError  # noqa: PLC0415 - loaded with the schema
 
@@ -167,9 +170,12 @@ class Tool(Generic[P, R]):
             raise InvalidArguments("; ".join(sentences(error))) from None
         json.loads(text, object_pairs_hook=_refuse_repetitions)
         chosen = {name: getattr(values, name) for name in type(values).model_fields}
-        by_name = {alias: chosen[name] for name, alias in self._aliases.items()}
+        return {alias: chosen[name] for name, alias in self._aliases.items()}
+
+    def invoke(self, arguments: str, context: ToolContext) -> R:
+        """Validate the model's arguments and call the function. Raises as :meth:`validated`."""
         extra = dict.fromkeys(self._context_parameters, context)
-        return cast("Callable[..., R]", self.function)(**by_name, **extra)
+        return cast("Callable[..., R]", self.function)(**self.validated(arguments), **extra)
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
@@ -298,6 +304,7 @@ def tool(
     timeout: float | None = None,
     retry_safe: bool | None = None,
     idempotent: bool | None = None,
+    requires_approval: ApprovalPolicy | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -308,6 +315,7 @@ def tool(
     timeout: float | None = None,
     retry_safe: bool | None = None,
     idempotent: bool | None = None,
+    requires_approval: ApprovalPolicy | None = None,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Make a function a tool, with or without arguments, which are those of :class:`Tool`.
 
@@ -327,6 +335,7 @@ def tool(
             timeout=timeout,
             retry_safe=retry_safe,
             idempotent=idempotent,
+            requires_approval=requires_approval,
         )
 
     return decorate if function is None else decorate(function)
@@ -356,32 +365,6 @@ class Toolset:
     def names(self) -> tuple[str, ...]:
         """The names, in order."""
         return tuple(self._tools)
-
-
-class ToolRun(msgspec.Struct, frozen=True):
-    """A call that is to be executed: the tool, the model's arguments, and their context."""
-
-    tool: Tool[..., Any]
-    arguments: str
-    context: ToolContext
-
-    def execute(self) -> tuple[ResultContent, ...]:
-        """Run it to its end in this thread; a result to await is awaited on the tools' loop."""
-        value = self.tool.invoke(self.arguments, self.context)
-        if inspect.isawaitable(value):
-            value = asyncio.run_coroutine_threadsafe(_settled(value), tool_loop().loop).result()
-        return content_of(value)
-
-    async def execute_async(self) -> tuple[ResultContent, ...]:
-        """Run it to its end on this event loop."""
-        return content_of(await _settled(self.tool.invoke(self.arguments, self.context)))
-
-
-async def _settled(value: object) -> object:
-    """A result, once everything in it that has to be awaited is."""
-    while inspect.isawaitable(value):
-        value = await value
-    return value
 
 
 def _is_context(hint: object) -> bool:

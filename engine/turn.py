@@ -3,7 +3,8 @@
 It reads the projected state, records events, yields effects and gets their outcomes. What comes
 next follows from the state of the open turn alone, so a turn that is resumed goes on where its log
 stops. Where it commits: {turn.started, model.requested} before the model is called,
-{model.responded, every tool.called} before a tool runs, each batch of tool results the moment it
+{model.responded, every tool.called} before a tool runs, with an approval.requested instead for each
+call that waits for a person, each batch of tool results the moment it
 is known, and {model.responded, turn.completed} at the end.
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
 import msgspec
 
 from agent.engine import output as structured
-from agent.engine.ask import Ask, Resume, Setup, response_of
+from agent.engine.ask import Ask, Resume, Setup, response_of, stopped
 from agent.engine.deadline import Deadline
 from agent.engine.effects import (
     Answered,
@@ -35,21 +36,18 @@ from agent.engine.errors import (
     OutputRefused,
 )
 from agent.engine.failures import failure_of
+from agent.engine.intents import Intents
 from agent.engine.owners import drives, leaves
 from agent.engine.provider import Prompt
 from agent.engine.retries import retry_delay
 from agent.engine.settings import settings_of_step
-from agent.engine.stream import Response, StreamEvent, ToolCallEvent, ToolResultEvent
-from agent.engine.tools import ToolContext, ToolRun
+from agent.engine.stream import Response
+from agent.engine.unfinished import mending
 from agent.eventstore.errors import AgentError, StoreError
 from agent.eventstore.events import (
     ModelFailed,
     ModelRequested,
     ModelResponded,
-    OutputRejected,
-    ToolCalled,
-    ToolResolved,
-    ToolReturned,
     ToolsDeclared,
     TurnAbandoned,
     TurnCompleted,
@@ -57,7 +55,7 @@ from agent.eventstore.events import (
     TurnResumed,
     TurnStarted,
 )
-from agent.eventstore.messages import Message, TextPart, ToolCallPart
+from agent.eventstore.messages import Message, ToolCallPart
 from agent.eventstore.values import Failure, tools_digest
 from agent.projections.window import windowed
 
@@ -117,18 +115,23 @@ class TurnSteps(Generic[T]):
         self._ask = ask
         self._setup = setup
         self.tenure = b""
+        silent = isinstance(ask, Resume) and ask.silent
+        self._intents = Intents(journal, setup, silent=silent)
         self._deadline = Deadline(setup.limits.deadline, setup.sources.monotonic)
 
     def enter(self) -> None:
         """Record that the turn begins, or who takes it up."""
         owner, conversation = self._setup.sources.owner(), self._journal.state.conversation
+        if conversation.turn is not None and (
+            conversation.compacting or isinstance(self._ask, Ask)
+        ):
+            self._journal.record(TurnAbandoned(reason="interrupted"))
         if isinstance(self._ask, Resume):
             self._hold(TurnResumed(owner=owner))
             self._declare_tools()
-            self._retry_reads()
+            for event in mending(self._turn, self._setup.tools):
+                self._journal.record(event)
             return
-        if conversation.turn is not None:
-            self._journal.record(TurnAbandoned(reason="interrupted"))
         self._declare_tools()
         self._hold(
             TurnStarted(
@@ -151,13 +154,6 @@ class TurnSteps(Generic[T]):
         if digest != self._journal.state.conversation.tools.digest:
             self._journal.record(ToolsDeclared(tools=tools.definitions, digest=digest))
 
-    def _retry_reads(self) -> None:
-        """Let calls of unknown outcome run again whose tools are declared safe to."""
-        for call in self._turn.pending_calls:
-            found = self._setup.tools.get(call.part.name)
-            if call.state == "unknown" and found is not None and found.retry_safe:
-                self._journal.record(ToolResolved(call_id=call.part.call_id, how="retry"))
-
     @property
     def _turn(self) -> Turn:
         """The turn as it stands, what is only recorded included."""
@@ -167,11 +163,13 @@ class TurnSteps(Generic[T]):
         return turn
 
     def _commit(self) -> Steps[None]:
+        mine = frozenset((self.tenure,))
+        self._journal.begun |= mine
         yield from self._journal.commit()
-        self._journal.begun = self.tenure
+        self._journal.begun = mine
 
     def steps(self) -> Steps[Response[T]]:
-        """Do what the turn waits for until it has its answer."""
+        """Do what the turn waits for until it has its answer, or waits for a person."""
         while True:
             turn = self._turn
             match turn.waits_for:
@@ -179,6 +177,8 @@ class TurnSteps(Generic[T]):
                     yield from self._ask_model(turn.steps + 1)
                 case "tools":
                     yield from self._run_tools(turn.pending_calls)
+                case "approval":
+                    return (yield from self._stop())
                 case "end":
                     response = yield from self._conclude(turn)
                     if response is not None:
@@ -286,8 +286,9 @@ class TurnSteps(Generic[T]):
     # Tools
 
     def _run_tools(self, calls: tuple[Call, ...]) -> Steps[None]:
+        """Run what may run; what a person has to decide about waits."""
         names = {call.part.call_id: call.part.name for call in calls}
-        runs = [run for call in calls if (run := self._intend(call))]
+        runs = [run for call in calls if (run := self._intents.intend(call))]
         yield from self._commit()
         if runs:
             yield StartTools(tuple(runs))
@@ -297,45 +298,15 @@ class TurnSteps(Generic[T]):
             if not outcomes:
                 self._deadline.remaining()
             for outcome in outcomes:
-                self._returned(outcome, names[outcome.call_id])
+                self._intents.returned(outcome, names[outcome.call_id])
             waiting -= len(outcomes)
             if waiting:
                 yield from self._commit()
 
-    def _intend(self, call: Call) -> ToolRun | None:
-        """Record that a tool is about to run, unless that is recorded: then it is the same intent.
-
-        A call that no tool can serve is answered at once.
-        """
-        part = call.part
-        found = self._setup.tools.get(part.name)
-        if found is None:
-            known = ", ".join(self._setup.tools.names) or "none"
-            text = f"UnknownTool: there is no tool {part.name[:100]!r}; the tools are: {known}"
-            self._returned(ToolOutcome(part.call_id, (TextPart(text),), True, 0.0), part.name)  # noqa: FBT003
-            return None
-        key = call.key
-        if key is None:
-            intent = ToolCalled(call_id=part.call_id, tool=part.name)
-            key = self._journal.record(intent).hash.hex()
-        self._announce(ToolCallEvent(part.call_id, part.name, part.arguments))
-        return ToolRun(found, part.arguments, ToolContext(self._journal.stream, part.call_id, key))
-
-    def _returned(self, outcome: ToolOutcome, name: str) -> None:
-        event = ToolReturned(
-            call_id=outcome.call_id,
-            content=outcome.content,
-            is_error=outcome.is_error,
-            elapsed=outcome.elapsed,
-        )
-        text = "".join(part.text for part in outcome.content if isinstance(part, TextPart))
-        announce = ToolResultEvent(outcome.call_id, name, text, outcome.is_error)
-        self._journal.record(event)
-        self._announce(announce)
-
-    def _announce(self, event: StreamEvent[T]) -> None:
-        if not (isinstance(self._ask, Resume) and self._ask.silent):
-            self._journal.announce(event)
+    def _stop(self) -> Steps[Response[T]]:
+        """Leave the turn open for a person, and for whoever goes on with it then."""
+        yield from self._commit()
+        return stopped(self._turn, self._journal.state.version)
 
     # The answer
 
@@ -375,10 +346,7 @@ class TurnSteps(Generic[T]):
                 text=message.text,
                 errors=rejection.errors,
             )
-        event = OutputRejected(
-            errors=rejection.errors, feedback=structured.feedback(rejection.errors)
-        )
-        self._journal.record(event)
+        self._journal.record(structured.rejected(rejection.errors))
 
     # Other ends
 
@@ -387,8 +355,8 @@ class TurnSteps(Generic[T]):
         self._journal.forget()
         dropped.completed_calls = self.completed_calls
         turn = self._journal.state.conversation.turn
-        if turn is None or turn.tenure != self.tenure:
-            return
+        if turn is None or turn.tenure != self.tenure or turn.waits_for == "approval":
+            return  # there is none of ours: one that waits for a person is nobody's
         if turn.request is not None:
             error = Failure("TurnDropped", dropped.reason)
             self._journal.record(

@@ -12,6 +12,7 @@ import msgspec
 
 from agent.engine.ask import response_of
 from agent.engine.errors import (
+    ApprovalPending,
     ConfigurationError,
     IdempotencyMismatch,
     NothingUnfinished,
@@ -20,14 +21,14 @@ from agent.engine.errors import (
     OwnerAlive,
     TurnUnfinished,
 )
-from agent.engine.output import OutputRejection
+from agent.engine.output import OutputRejection, rejected
 from agent.engine.owners import is_alive
 from agent.engine.tool_results import content_of
 from agent.eventstore.events import ToolResolved, TurnAbandoned, TurnResumed
 from agent.eventstore.messages import TextPart
 from agent.eventstore.rawjson import check_text, from_raw
 from agent.eventstore.values import Owner
-from agent.projections.turn import CallState
+from agent.projections.turn import ApprovalState, CallState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,13 +48,15 @@ T = TypeVar("T")
 class UnfinishedCall(msgspec.Struct, frozen=True):
     """A tool call of an unfinished turn; ``arguments`` is JSON text.
 
-    ``unknown`` means that the tool was started and that no result is recorded.
+    ``unknown`` means that the tool was started and that no result is recorded. ``approval`` is None
+    where no person is, or was, asked.
     """
 
     call_id: str
     tool: str
     arguments: str
     state: CallState
+    approval: ApprovalState | None = None
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -67,16 +70,17 @@ class UnfinishedTurn(msgspec.Struct, frozen=True):
     """Where a turn stands that did not complete.
 
     It began at version ``started`` and its log stops at ``stopped``. ``owner`` is the process that
-    ran it, None in a fork; ``owner_alive`` is None when that cannot be told, as for another host.
-    ``waiting_for`` says what comes next: an answer of the model, results of tools, somebody's
-    decision about calls of unknown outcome, or only the end. ``ended`` is None for an open turn.
+    ran it, None in a fork and while the turn waits for a person; ``owner_alive`` is None when that
+    cannot be told, as for another host. ``waiting_for`` says what comes next: an answer of the
+    model, results of tools, somebody's decision about calls of unknown outcome, somebody's approval
+    of calls that have not been started, or only the end. ``ended`` is None for an open turn.
     """
 
     started: int
     stopped: int
     owner: Owner | None
     owner_alive: bool | None
-    waiting_for: Literal["model", "tools", "decision", "end"]
+    waiting_for: Literal["model", "tools", "decision", "approval", "end"]
     calls: tuple[UnfinishedCall, ...]
     ended: Ending | None
 
@@ -98,9 +102,15 @@ def explained(state: Conversation, tools: Toolset, me: Owner) -> UnfinishedTurn 
 
 
 def _calls(turn: Turn) -> tuple[UnfinishedCall, ...]:
-    states: dict[str, CallState] = {call.part.call_id: call.state for call in turn.calls}
+    last = {call.part.call_id: call for call in turn.calls}
     return tuple(
-        UnfinishedCall(part.call_id, part.name, part.arguments, states.get(part.call_id, "done"))
+        UnfinishedCall(
+            part.call_id,
+            part.name,
+            part.arguments,
+            "done" if (call := last.get(part.call_id)) is None else call.state,
+            call.approval.state if call and call.approval else None,
+        )
         for part in turn.tool_calls
     )
 
@@ -116,14 +126,17 @@ def _ending(turn: Turn) -> Ending | None:
 
 
 def undecided(turn: Turn, tools: Toolset) -> tuple[UnfinishedCall, ...]:
-    """The calls that somebody has to decide about before the turn can go on."""
+    """The calls of unknown outcome that somebody has to decide about before the turn goes on."""
     waiting = {call.part.call_id for call in turn.calls if not _may_run(call, tools)}
     return tuple(call for call in _calls(turn) if call.call_id in waiting)
 
 
+def _unapproved(turn: Turn) -> tuple[UnfinishedCall, ...]:
+    """The calls that nobody has approved or rejected yet."""
+    return tuple(call for call in _calls(turn) if call.approval == "requested")
+
+
 def _may_run(call: Call, tools: Toolset) -> bool:
-    if call.approval in ("requested", "rejected"):
-        return call.state == "done"
     if call.state != "unknown":
         return True
     found = tools.get(call.part.name)
@@ -159,11 +172,12 @@ def keyed_turn(state: Conversation, ask: Ask[Any]) -> Keyed | None:
 
 def way_for(
     journal: Journal, ask: Ask[Any], setup: Setup
-) -> Literal["begin", "resume it", "resume first"]:
+) -> Literal["begin", "show it", "resume it", "resume first"]:
     """How a new turn gets its way when another may be open.
 
-    It begins, and an open one is abandoned; or the open one is what is asked and is resumed; or
-    that is resumed before. Raises :class:`TurnUnfinished` and :class:`IdempotencyMismatch`.
+    It begins, and an open one is abandoned; or the open one is what is asked, and is resumed, or
+    shown while it waits for a person; or that is resumed before. Raises :class:`TurnUnfinished`
+    and :class:`IdempotencyMismatch`.
     """
     turn, key = journal.state.conversation.turn, ask.idempotency_key
     if turn is None:
@@ -171,37 +185,63 @@ def way_for(
     again = key is not None and turn.input.idempotency_key == key
     if again:
         check_same(journal.stream, turn, ask)
-    elif turn.tenure == journal.begun:
+    elif turn.tenure in journal.begun and turn.owner is not None:
         return "begin"  # this handle's own, which it has left: its caller knows
     check_owner(journal.stream, turn, setup.sources.owner())
     if turn.input.kind == "compaction":
         return "begin"  # it has changed nothing, so it stands in nobody's way
+    if again and (turn.decided or turn.waits_for == "approval"):
+        return "resume it" if turn.decided else "show it"
     match setup.on_unfinished:
         case "abandon":
             return "begin"
         case "resume":
             return "resume it" if again else "resume first"
         case "raise":
+            _check_approved(journal.stream, turn)
             raise TurnUnfinished(journal.stream, turn.started, undecided(turn, setup.tools))
         case _:
             assert_never(setup.on_unfinished)
 
 
+def mending(turn: Turn, tools: Toolset) -> Iterator[Event]:
+    """What a turn that is taken up needs before it goes on.
+
+    Calls of unknown outcome run again whose tools are declared safe to, and a shape is asked for
+    again whose answer the token limit has cut.
+    """
+    for call in turn.pending_calls:
+        found = tools.get(call.part.name)
+        if call.state == "unknown" and found is not None and found.retry_safe:
+            yield ToolResolved(call_id=call.part.call_id, how="retry")
+    cut = turn.answer is not None and turn.answer.finish_reason == "length"
+    if turn.waits_for == "end" and cut and turn.input.output is not None:
+        yield rejected(("the answer was cut at the token limit: be brief",))
+
+
 def check_resumable(journal: Journal, ask: Resume[Any], setup: Setup) -> None:
     """Raise what keeps the unfinished turn from being resumed.
 
-    :class:`NothingUnfinished`, :class:`OwnerAlive`, :class:`OutcomeUnknown`, and
-    :class:`ConfigurationError` for another shape than the one that was asked.
+    :class:`NothingUnfinished`, :class:`OwnerAlive`, :class:`OutcomeUnknown`,
+    :class:`ApprovalPending` and, for another shape than was asked, :class:`ConfigurationError`.
     """
     turn = journal.state.conversation.unfinished
     if turn is None:
         raise NothingUnfinished(journal.stream)
     if not ask.takeover:
-        check_owner(journal.stream, turn, setup.sources.owner())
+        in_hand = journal.state.conversation.turn or turn  # perhaps a compaction after that one
+        check_owner(journal.stream, in_hand, setup.sources.owner())
     _check_shape(turn, None if ask.output is None else ask.output.schema)
     calls = undecided(turn, setup.tools)
     if calls:
         raise OutcomeUnknown(journal.stream, turn.started, calls)
+    _check_approved(journal.stream, turn)
+
+
+def _check_approved(session_id: str, turn: Turn) -> None:
+    """Raise :class:`ApprovalPending` for a turn that only a person's word can move on."""
+    if turn.waits_for == "approval":
+        raise ApprovalPending(session_id, turn.started, _unapproved(turn))
 
 
 def _check_shape(turn: Turn, given: OutputSchema | None) -> None:
@@ -285,7 +325,9 @@ def resolving(state: Conversation, decided: ToolResolved, me: Owner) -> Iterator
             f"the outcome of call {reprlib.repr(decided.call_id)} is not unknown; "
             f"unknown in this turn: {', '.join(unknown) or 'none'}"
         )
-    if state.turn is None:
+    if state.compacting:
+        yield TurnAbandoned(reason="interrupted")
+    if state.turn is None or state.compacting:
         yield TurnResumed(owner=me)
     yield decided
 

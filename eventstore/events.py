@@ -219,20 +219,23 @@ class ToolResolved(_Event, tag="tool.resolved", frozen=True, kw_only=True):
 
 
 class ApprovalRequested(_Event, tag="approval.requested", frozen=True, kw_only=True):
-    """A call waits for a person; ``digest`` binds the tool and its exact arguments."""
+    """A call waits for a person; ``digest`` binds the tool and its exact arguments.
+
+    A fork, and a turn that failed or was abandoned and is taken up again, asks anew.
+    """
 
     call_id: str
     digest: str
 
 
 class ApprovalGranted(_Event, tag="approval.granted", frozen=True, kw_only=True):
-    """A person allowed the call, once."""
+    """A person allowed the call, once: its ``tool.called`` uses that up."""
 
     call_id: str
 
 
 class ApprovalRejected(_Event, tag="approval.rejected", frozen=True, kw_only=True):
-    """A person refused the call."""
+    """A person refused the call: it gets a result that says so, and never runs."""
 
     call_id: str
     reason: str = ""

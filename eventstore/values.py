@@ -118,6 +118,15 @@ def tools_digest(definitions: tuple[ToolDefinition, ...]) -> str:
     return hashlib.sha256(msgspec.json.encode(definitions)).hexdigest()
 
 
+def call_digest(tool: str, arguments: str) -> str:
+    """SHA-256 (hex) of a call: the tool's name and the exact text of the arguments.
+
+    Each in UTF-8 as a netstring, ``<bytes>:<text>,``, so that no two calls look the same.
+    """
+    framed = b"".join(b"%d:%s," % (len(part), part) for part in (tool.encode(), arguments.encode()))
+    return hashlib.sha256(framed).hexdigest()
+
+
 def metadata_dict(raw: msgspec.Raw) -> dict[str, object]:
     """Session metadata as a fresh dictionary."""
     return from_raw(raw)

@@ -43,6 +43,7 @@ from agent.projections.turn import (
     ToolEvent,
     Turn,
     begin,
+    ended,
     evolve_model,
     evolve_tool,
     forked,
@@ -95,7 +96,8 @@ class Conversation(msgspec.Struct, frozen=True):
     """A conversation at ``version``; 0 is the one before any event.
 
     ``turn`` is the open turn, None when settled; ``ended`` is the last turn of the user when it
-    failed or was abandoned, until the next turn or change of the history. ``keyed`` are the
+    failed or was abandoned, until the next turn or change of the history: a compaction that comes
+    to nothing is neither. ``keyed`` are the
     completed turns that have an idempotency key. ``undo_to`` is the version right before the last
     turn of the history, 0 without one. ``tokens`` is how long the history was with its last answer,
     as the provider counted; 0 while that is not known.
@@ -122,8 +124,12 @@ class Conversation(msgspec.Struct, frozen=True):
 
         A compaction is none: it is done as a whole or not at all.
         """
-        turn = self.turn or self.ended
-        return turn if turn is not None and turn.input.kind == "user" else None
+        return self.ended if self.compacting else self.turn or self.ended
+
+    @property
+    def compacting(self) -> bool:
+        """Whether a compaction is under way, or was when its process died."""
+        return self.turn is not None and self.turn.input.kind == "compaction"
 
     @property
     def messages(self) -> list[Message]:
@@ -274,18 +280,19 @@ def _evolve_turn(state: Conversation, event: TurnEvent, fact: Recorded) -> Conve
             if state.turn is not None:
                 _corrupt(fact, f"the turn of version {state.turn.started} is open")
             _check_excerpt(state, event, fact)
-            return replace(state, turn=begin(event, fact), ended=None)
+            left = state.ended if event.kind == "compaction" else None
+            return replace(state, turn=begin(event, fact), ended=left)
         case TurnCompleted():
             return _completed(state, _open_turn(state, fact), fact)
         case TurnResumed(owner=owner):
             turn = state.unfinished
-            if turn is None:
+            if turn is None or state.compacting:
                 _corrupt(fact, "there is no turn to resume")
             return replace(state, turn=resumed(turn, owner, fact), ended=None)
         case TurnFailed() | TurnAbandoned():
             turn = _open_turn(state, fact)
-            ended = replace(turn, end=event) if turn.input.kind == "user" else None
-            return replace(state, turn=None, ended=ended)
+            left = state.ended if state.compacting else ended(turn, event)
+            return replace(state, turn=None, ended=left)
         case _:
             assert_never(event)
 

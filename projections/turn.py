@@ -42,6 +42,18 @@ replace = msgspec.structs.replace
 
 
 CallState = Literal["done", "not started", "unknown"]
+ApprovalState = Literal["requested", "granted", "rejected"]
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """How far the approval of a call has come.
+
+    ``digest`` says for which tool and arguments it was asked for, ``reason`` why it was refused.
+    """
+
+    state: ApprovalState
+    digest: str
+    reason: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -54,7 +66,7 @@ class Call(msgspec.Struct, frozen=True):
     part: ToolCallPart
     key: str | None = None
     result: ToolResultPart | None = None
-    approval: Literal["requested", "granted", "rejected"] | None = None
+    approval: Approval | None = None
     inherited: bool = False
 
     @property
@@ -64,12 +76,27 @@ class Call(msgspec.Struct, frozen=True):
             return "done"
         return "not started" if self.key is None else "unknown"
 
+    @property
+    def waits_for_a_person(self) -> bool:
+        """Whether somebody has to allow it, and nobody has said yes or no yet."""
+        return self.result is None and _approval_state(self) == "requested"
+
+    @property
+    def decided(self) -> bool:
+        """Whether somebody has said yes or no, and nothing has come of it yet."""
+        return self.state == "not started" and _approval_state(self) in ("granted", "rejected")
+
+
+def _approval_state(call: Call) -> ApprovalState | None:
+    return None if call.approval is None else call.approval.state
+
 
 class Turn(msgspec.Struct, frozen=True):
     """A turn between its start and its end. ``started`` is the version of its ``turn.started``.
 
     ``tenure`` is the hash of the event that gave it to its ``owner``: ``turn.started``, or the
-    last ``turn.resumed``. A fork's turn has no owner. ``messages`` is everything said so far, the
+    last ``turn.resumed``. A fork's turn has no owner, nor has one that waits for a person:
+    whoever is there when that one decides may go on. ``messages`` is everything said so far, the
     input first; those at the indices ``rejected`` are answers that did not fit, with their
     feedback: shown to the model, kept out of the history. ``completed_calls`` are the ids of the
     calls whose tools have run, in the order of their ends. ``asked`` is the last request,
@@ -104,6 +131,11 @@ class Turn(msgspec.Struct, frozen=True):
         return tuple(call for call in self.calls if call.result is None)
 
     @property
+    def decided(self) -> bool:
+        """Whether a person has said yes or no to a call, and nothing has come of it yet."""
+        return any(call.decided for call in self.calls)
+
+    @property
     def request(self) -> ModelRequested | None:
         """The request that has no answer yet."""
         return self.asked if self.waiting else None
@@ -129,10 +161,11 @@ class Turn(msgspec.Struct, frozen=True):
         return tuple(call for message in self.messages for call in message.tool_calls)
 
     @property
-    def waits_for(self) -> Literal["model", "tools", "end"]:
-        """What has to come next: an answer, results, or nothing but the end."""
+    def waits_for(self) -> Literal["model", "tools", "approval", "end"]:
+        """What has to come next: an answer, results, a person's word, or nothing but the end."""
         if self.calls:
-            return "tools"
+            waiting = all(call.waits_for_a_person for call in self.pending_calls)
+            return "approval" if waiting else "tools"
         answered = self.messages[-1].role == "assistant" and not self.waiting
         return "end" if answered else "model"
 
@@ -147,9 +180,20 @@ def resumed(turn: Turn, owner: Owner, fact: Recorded) -> Turn:
     return replace(turn, tenure=fact.hash, owner=owner, waiting=False, end=None)
 
 
+def ended(turn: Turn, event: TurnFailed | TurnAbandoned) -> Turn:
+    """The turn as it can be taken up again: nobody's word about its calls counts any more."""
+    calls = tuple(replace(call, approval=None) for call in turn.calls)
+    return replace(turn, end=event, calls=calls)
+
+
 def forked(turn: Turn) -> Turn:
-    """The turn as a fork inherits it: nobody's, and its intents are another session's."""
-    calls = tuple(replace(call, inherited=call.key is not None) for call in turn.calls)
+    """The turn as a fork inherits it: nobody's, and its intents are another session's.
+
+    So are the approvals: what a person has allowed was allowed once, and there.
+    """
+    calls = tuple(
+        replace(call, inherited=call.key is not None, approval=None) for call in turn.calls
+    )
     return replace(turn, owner=None, calls=calls)
 
 
@@ -203,8 +247,14 @@ def evolve_tool(turn: Turn, event: ToolEvent, fact: Recorded) -> Turn:
         turn = replace(turn, completed_calls=(*turn.completed_calls, event.call_id))
     results = [call.result for call in calls if call.result is not None]
     if len(results) < len(calls):
-        return replace(turn, calls=calls)
+        return _without_owner(replace(turn, calls=calls), event)
     return replace(turn, calls=(), messages=(*turn.messages, Message.tool(*results)))
+
+
+def _without_owner(turn: Turn, event: ToolEvent) -> Turn:
+    """The turn, which is nobody's while it waits for a person, nor once that one has decided."""
+    decision = isinstance(event, ApprovalGranted | ApprovalRejected)
+    return replace(turn, owner=None) if decision or turn.waits_for == "approval" else turn
 
 
 def _find(turn: Turn, call_id: str, fact: Recorded) -> tuple[int, Call]:
@@ -218,22 +268,52 @@ def _find(turn: Turn, call_id: str, fact: Recorded) -> tuple[int, Call]:
 
 def _evolve_call(call: Call, event: ToolEvent, fact: Recorded) -> Call:
     match event:
+        case ApprovalRequested() | ApprovalGranted() | ApprovalRejected():
+            return replace(call, approval=_evolve_approval(call, event, fact))
         case ToolCalled():
+            _check_may_start(call, fact)
             return replace(call, key=fact.hash.hex())
         case ToolReturned(call_id=call_id, content=content, is_error=is_error):
+            _check_decided(call, fact)
             return replace(call, result=ToolResultPart(call_id, content, is_error))
         case ToolResolved(how="retry"):
-            return replace(call, key=None, inherited=False)
+            _check_decided(call, fact)
+            return replace(call, key=None, inherited=False, approval=None)
         case ToolResolved(call_id=call_id, content=content, how=how):
+            _check_decided(call, fact)
             return replace(call, result=ToolResultPart(call_id, content, how == "failed"))
-        case ApprovalRequested():
-            return replace(call, approval="requested")
-        case ApprovalGranted():
-            return replace(call, approval="granted")
-        case ApprovalRejected():
-            return replace(call, approval="rejected")
         case _:
             assert_never(event)
+
+
+def _evolve_approval(
+    call: Call, event: ApprovalRequested | ApprovalGranted | ApprovalRejected, fact: Recorded
+) -> Approval:
+    if isinstance(event, ApprovalRequested):
+        if call.key is not None:
+            _corrupt(fact, "the call was started already")
+        known = call.approval
+        if known and (known.state != "granted" or known.digest == event.digest):
+            _corrupt(fact, "the call was asked about already")
+        return Approval("requested", event.digest)
+    if call.approval is None or call.approval.state != "requested":
+        _corrupt(fact, "nobody was asked about the call")
+    if isinstance(event, ApprovalGranted):
+        return replace(call.approval, state="granted")
+    return replace(call.approval, state="rejected", reason=event.reason)
+
+
+def _check_may_start(call: Call, fact: Recorded) -> None:
+    _check_decided(call, fact)
+    if call.key is not None:
+        _corrupt(fact, "the call was started already")
+    if _approval_state(call) == "rejected":
+        _corrupt(fact, "a person has refused the call")
+
+
+def _check_decided(call: Call, fact: Recorded) -> None:
+    if call.waits_for_a_person:
+        _corrupt(fact, "the call waits for a person")
 
 
 def _corrupt(fact: Recorded, reason: str) -> NoReturn:

@@ -18,6 +18,7 @@ import click
 
 from agent.engine.agent import Agent
 from agent.engine.errors import (
+    ApprovalPending,
     ConnectionFailed,
     MissingAPIKey,
     ModelNotFound,
@@ -280,6 +281,10 @@ class Chat:
 
     def _take_turn(self, begin: Callable[[], Awaitable[AsyncStream[None]]]) -> None:
         response = self._wait_for(partial(self._answer, begin))
+        if response.pending_approvals:
+            waiting = ", ".join(call.tool for call in response.pending_approvals)
+            self._screen.notice(f"(a person has to allow these tools first: {waiting})")
+            return
         refusal = response.messages[-1].refusal
         if refusal and not response.text:
             self._screen.answer(refusal)
@@ -406,6 +411,9 @@ def _advice(error: AgentError) -> str:
         case OutcomeUnknown():
             calls = ", ".join(call.tool for call in error.calls)
             return f"nobody knows whether these tools have run: {calls}; say something else instead"
+        case ApprovalPending():
+            calls = ", ".join(call.tool for call in error.calls)
+            return f"a person has to allow these tools first: {calls}; or say something else"
         case TurnOpen():
             return "what was asked last was not answered; /resume answers it"
         case NothingUnfinished():

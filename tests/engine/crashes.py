@@ -37,7 +37,10 @@ class Ran(NamedTuple):
 
 
 class World:
-    """What tools have done, whoever called them: one pays, one sends, one only looks."""
+    """What tools have done, whoever called them: one pays, one sends, one only looks.
+
+    One signs, if a person allows it.
+    """
 
     def __init__(self) -> None:
         self.journal: list[Ran] = []
@@ -45,6 +48,7 @@ class World:
             Tool(self._named("pay")),
             Tool(self._named("send"), idempotent=True),
             Tool(self._named("look"), retry_safe=True),
+            Tool(self._named("sign"), requires_approval=True),
         ]
 
     def _named(self, name: str) -> Callable[..., str]:
@@ -86,6 +90,27 @@ def recorded(session: Session, prompt: str, *, shaped: bool = False) -> list[Rec
     return list(session.events())
 
 
+def taken(session: Session, way: str, prompt: Any = "Do it", **options: Any) -> Response[Any]:
+    """The response of a turn that is taken in one of the ways."""
+    match way:
+        case "run":
+            return session.run(prompt, **options)
+        case "run_async":
+            return asyncio.run(session.run_async(prompt, **options))
+        case "json":
+            return session.json(prompt, schema=Tea, **options)
+        case "json_async":
+            return asyncio.run(session.json_async(prompt, schema=Tea, **options))
+        case "stream":
+            return list(session.stream(prompt, **options))[-1].response  # pyright: ignore[reportAttributeAccessIssue] - the last is done
+        case _:
+
+            async def read() -> list[Any]:
+                return [e async for e in await session.stream_async(prompt, **options)]
+
+            return asyncio.run(read())[-1].response
+
+
 def resumed(session: Session, way: str, *, shaped: bool = False) -> Response[Any]:
     """The response of a turn that is taken up again in one of the four ways."""
     if way == "resume":
@@ -100,6 +125,25 @@ def resumed(session: Session, way: str, *, shaped: bool = False) -> Response[Any
         return [event async for event in await session.resume_stream_async()]
 
     return asyncio.run(read())[-1].response
+
+
+def left(*calls: str, after: str = "tool.called", shaped: bool = False) -> LogStore:
+    """A store whose process died right after the first such event."""
+    facts = recorded(World().agent([asks(*calls), "x"]).session("s"), "Do it", shaped=shaped)
+    return cut(facts, [fact.type for fact in facts].index(after) + 1)
+
+
+def opened(store: LogStore, world: World | None = None, **options: Any) -> Session:
+    """The session as the next process finds it."""
+    return (world or World()).agent(store=store, **options).session("s")
+
+
+def stopped(*calls: str, world: World | None = None, **options: Any) -> tuple[Session, World]:
+    """A session whose turn waits for a person, and what its tools have done."""
+    world = world or World()
+    session = world.agent([asks(*(calls or ("sign",))), "Done."], **options).session("s")
+    session.run("Do it")
+    return session, world
 
 
 def check_whole(session: Session) -> None:

@@ -10,11 +10,18 @@ from agent import Agent, CompactionPolicy, Message, Session
 from agent.engine.provider import ModelRequest
 from agent.engine.scripted import ScriptedModel
 from agent.engine.sources import Sources
-from agent.errors import CannotRewind, NothingUnfinished, OwnerAlive, ServerFailed
+from agent.engine.unfinished import Ending
+from agent.errors import (
+    CannotRewind,
+    NothingUnfinished,
+    OutcomeUnknown,
+    OwnerAlive,
+    ServerFailed,
+)
 from agent.eventstore.record import Recorded
 from agent.eventstore.values import Owner
 from agent.stores import MemoryStore
-from tests.engine.crashes import check_whole, cut
+from tests.engine.crashes import World, asks, check_whole, cut
 from tests.engine.given import agent_of, dead_sources, digests, fixed_sources, kinds, rebuilt, shown
 
 SUM = "Summary of the conversation so far:\n\nsum"
@@ -178,21 +185,82 @@ def test_an_error_of_ones_own_in_a_compaction():
     assert shown(session) == [SUM, *"cCdD"]
 
 
+DOWN = ServerFailed("down")
+
+
 def test_a_compaction_closes_the_door():
-    """After a compaction, even a failed one, a failed turn is taken up in a fork alone."""
-    down = ServerFailed("down")
-    session = agent_of("b", down, down, "d").session("s")
+    """After a compaction that was done a failed turn is taken up in a fork alone."""
+    session = agent_of("b", DOWN, "sum", "d").session("s")
     session.run("a")
     with pytest.raises(ServerFailed):
         session.run("c")
     failed = session.version
-    with pytest.raises(ServerFailed):
-        session.compact(keep_last=0)
+    session.compact(keep_last=0)
     assert session.unfinished_turn is None
 
     child = session.fork("child", at=failed)
     assert child.resume().text == "d"
     assert shown(child) == list("abcd")
+
+
+@pytest.mark.parametrize("ends", ["failed", "begun", "asked"])
+def test_a_compaction_that_came_to_nothing(ends: str):
+    """After one that failed, or whose process died, a failed turn is taken up as before."""
+    sources = dead_sources()
+    first = agent_of("b", DOWN, DOWN, sources=sources).session("s")
+    first.run("a")
+    with pytest.raises(ServerFailed):
+        first.run("c")
+    with pytest.raises(ServerFailed):
+        first.compact(keep_last=0)
+    facts = list(first.events())
+    store = cut(facts, len(facts) - {"failed": 0, "asked": 2, "begun": 3}[ends])
+    session = agent_of("d", store=store).session("s")
+    found = session.unfinished_turn
+    assert found is not None
+    assert (found.started, found.ended) == (6, Ending("failed", "ServerFailed: down"))
+    child = session.fork("child", at=session.version)
+    assert session.resume().text == "d"
+
+    assert shown(session) == list("abcd")
+    assert kinds(session).count("turn.abandoned") == (ends != "failed")
+    check_whole(session)
+    assert child.unfinished_turn is not None
+
+
+def test_a_decision_after_a_compaction_that_came_to_nothing():
+    """A call of unknown outcome is decided about, though a compaction has died since."""
+    agent = World().agent([asks("pay"), DOWN], sources=dead_sources(), deadline=60.0)
+    first = agent.session("s", messages=[Message.user("a"), Message.assistant("b")])
+    stream = first.stream("c")
+    assert next(stream).type == "tool_call"
+    stream.close()
+    with pytest.raises(ServerFailed):
+        first.compact(keep_last=0)
+    facts = list(first.events())
+    session = World().agent(store=cut(facts, len(facts) - 2)).session("s")
+    with pytest.raises(OutcomeUnknown) as raised:
+        session.resume()
+    session.resolve(raised.value.calls[0].call_id, result="paid")
+
+    assert session.resume().text == "Done."
+    check_whole(session)
+
+
+def test_a_turn_that_failed_before_a_compaction_elsewhere():
+    """While the compaction may go on the turn is not taken up, unless it is taken over."""
+    first = agent_of("b", DOWN, DOWN).session("s")
+    first.run("a")
+    with pytest.raises(ServerFailed):
+        first.run("c")
+    with pytest.raises(ServerFailed):
+        first.compact(keep_last=0)
+    facts = list(first.events())
+    store = cut(facts, len(facts) - 2)
+    session = agent_of("d", store=store, sources=Sources()).session("s")
+    with pytest.raises(OwnerAlive, match="on host"):
+        session.resume()
+    assert session.resume(takeover=True).text == "d"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from agent import Agent, Session, tool
 from agent.engine.effects import ToolOutcome
 from agent.engine.execution import AsyncTools, ThreadedTools
 from agent.engine.scripted import Call, ScriptedModel
-from agent.engine.tools import Tool, ToolContext, ToolRun
+from agent.engine.tool_run import ToolRun
+from agent.engine.tools import Tool, ToolContext
 from agent.eventstore.events import ToolReturned
 from tests.engine.gates import SOON
 

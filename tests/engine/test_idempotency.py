@@ -1,6 +1,5 @@
 """The same request twice: one turn, one response."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from agent.eventstore.errors import StoreFull
 from agent.eventstore.events import TurnStarted
 from agent.eventstore.messages import ImagePart, TextPart
 from agent.stores import LogStore, MemoryStore, SQLiteStore
-from tests.engine.crashes import BAD, GOOD, Tea, World, asks, cut
+from tests.engine.crashes import BAD, GOOD, Tea, World, asks, cut, taken
 from tests.engine.gates import TappedLog, once
 from tests.engine.given import agent_of, kinds, shown
 from tests.engine.programs import printed
@@ -30,24 +29,7 @@ from tests.engine.programs import printed
 
 def take(session: Session, way: str, prompt: Any = "Hi", **options: Any) -> Response[Any]:
     """A turn under a key, in one of the ways."""
-    options = {"idempotency_key": "k", **options}
-    match way:
-        case "run":
-            return session.run(prompt, **options)
-        case "run_async":
-            return asyncio.run(session.run_async(prompt, **options))
-        case "json":
-            return session.json(prompt, schema=Tea, **options)
-        case "json_async":
-            return asyncio.run(session.json_async(prompt, schema=Tea, **options))
-        case "stream":
-            return list(session.stream(prompt, **options))[-1].response  # pyright: ignore[reportAttributeAccessIssue] - the last is done
-        case _:
-
-            async def read() -> list[Any]:
-                return [e async for e in await session.stream_async(prompt, **options)]
-
-            return asyncio.run(read())[-1].response
+    return taken(session, way, prompt, **{"idempotency_key": "k", **options})
 
 
 @pytest.mark.parametrize("first", ["run", "stream"])

@@ -7,7 +7,7 @@ from pydantic import BaseModel, TypeAdapter
 from typing_extensions import TypedDict
 
 from agent.engine.errors import ConfigurationError
-from agent.engine.output import Output, OutputRejection, feedback
+from agent.engine.output import Output, OutputRejection, rejected
 from agent.eventstore.messages import Message
 
 
@@ -141,7 +141,9 @@ def test_rejections_do_not_repeat_values():
 
 def test_feedback():
     """The model is told every error and what to do."""
-    assert feedback(("a: no", "b: no")) == Message.user(
+    event = rejected(("a: no", "b: no"))
+    assert event.errors == ("a: no", "b: no")
+    assert event.feedback == Message.user(
         "The answer does not match the required JSON schema:\n- a: no\n- b: no\n"
         "Answer again with JSON that matches it, and nothing else."
     )

@@ -2,21 +2,34 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import cycle
 from typing import Any, NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import Session
-from agent.engine.errors import BadRequest, OutcomeUnknown, ServerFailed
+from agent.engine.errors import ApprovalPending, BadRequest, OutcomeUnknown, ServerFailed
 from agent.engine.scripted import Scripted
-from agent.eventstore.events import ToolCalled, ToolResolved, ToolReturned
+from agent.eventstore.errors import AgentError
+from agent.eventstore.events import (
+    ApprovalGranted,
+    ApprovalRejected,
+    ApprovalRequested,
+    SessionForked,
+    ToolCalled,
+    ToolResolved,
+    ToolReturned,
+    TurnAbandoned,
+    TurnFailed,
+)
 from agent.eventstore.record import Recorded
 from tests.engine.crashes import BAD, GOOD, World, asks, check_whole, cut, recorded, resumed
 from tests.engine.given import kinds, shown
 
 answers = st.one_of(
-    st.lists(st.sampled_from(["pay", "send", "look", "gone"]), min_size=1, max_size=3),
+    st.lists(st.sampled_from(["pay", "send", "look", "sign", "gone"]), min_size=1, max_size=3),
     st.just(ServerFailed("down", retryable=True, retry_after=0.0)),
 )
 ends = st.sampled_from(["Done.", BadRequest("no"), None])
@@ -24,16 +37,35 @@ decisions = st.sampled_from([{"result": "as told"}, {"retry": True}, {"failed": 
 
 
 class Story(NamedTuple):
-    """What a session of two turns is told: the second has everything in it."""
+    """What a session of two turns is told: the second has everything in it.
+
+    A person who is asked has these answers one after another, each when the turn has stopped.
+    """
 
     script: list[Scripted]
     shaped: bool
+    allowed: list[bool]
 
     def played(self) -> "Played":
         """The session's events. Results of parallel tools come in any order."""
         session = World().agent(self.script).session("s")
         recorded(session, "Hi")
-        return Played(recorded(session, "Do it", shaped=self.shaped), self.shaped)
+        recorded(session, "Do it", shaped=self.shaped)
+        answers = cycle(self.allowed)
+        while session.pending_approvals:
+            say(session, allowed=next(answers))
+            with suppress(AgentError):
+                resumed(session, "resume", shaped=self.shaped)
+        return Played(list(session.events()), self.shaped)
+
+
+def say(session: Session, *, allowed: bool) -> None:
+    """A person decides about the first call that waits for one."""
+    call = session.pending_approvals[0]
+    if allowed:
+        session.approve(call.call_id, digest=call.digest)
+    else:
+        session.reject(call.call_id)
 
 
 class Played(NamedTuple):
@@ -57,6 +89,22 @@ def intents(facts: Sequence[Recorded]) -> dict[str, tuple[str, str]]:
     return found
 
 
+def waiting(facts: Sequence[Recorded]) -> set[str]:
+    """The calls that a person was asked about, and has not decided."""
+    found: set[str] = set()
+    for fact in facts:
+        match fact.event:
+            case ApprovalRequested(call_id=call_id):
+                found.add(call_id)
+            case ApprovalGranted(call_id=call_id) | ApprovalRejected(call_id=call_id):
+                found.discard(call_id)
+            case TurnFailed():
+                found.clear()
+            case _:
+                pass
+    return found
+
+
 def check_runs(world: World, before: Sequence[Recorded], again: set[str]) -> None:
     """Each call ran once at most; of unknown outcome only what may, with the key that it has to."""
     ran = Counter(run.call_id for run in world.journal)
@@ -65,11 +113,34 @@ def check_runs(world: World, before: Sequence[Recorded], again: set[str]) -> Non
         match tool:
             case "pay":
                 assert (call_id in ran) == (call_id in again)
+            case "sign":
+                assert call_id not in ran or call_id in again
             case "send":
                 assert (tool, call_id, key) in world.journal
             case _:
                 assert ran[call_id] == 1
                 assert (tool, call_id, key) not in world.journal
+
+
+def check_approved(session: Session, world: World, at: int) -> None:
+    """Of what a person has to allow each ran once, after that one's word, in this very session.
+
+    It inherits the first ``at`` events of another: a word in those is another session's.
+    """
+    allowed: Counter[str] = Counter()
+    for fact in session.events():
+        match fact.event:
+            case ApprovalGranted(call_id=call_id):
+                allowed[call_id] += fact.version > at
+            case SessionForked() | TurnFailed() | TurnAbandoned():
+                allowed.clear()
+            case ToolCalled(call_id=call_id, tool="sign") if fact.version > at:
+                assert allowed.pop(call_id)
+            case _:
+                pass
+    signed = [run for run in world.journal if run.tool == "sign"]
+    called = {f.hash.hex() for f in session.events() if isinstance(f.event, ToolCalled)}
+    assert {run.key for run in signed} <= called
 
 
 @st.composite
@@ -85,7 +156,7 @@ def stories(draw: st.DrawFn) -> Story:
         script.append(BAD)
     if end is not None:
         script.append(GOOD if shaped and isinstance(end, str) else end)
-    return Story(script, shaped)
+    return Story(script, shaped, draw(st.lists(st.booleans(), min_size=1, max_size=3)))
 
 
 def opened(story: Played, version: int, world: World) -> Session:
@@ -101,18 +172,26 @@ def cuts(story: Played) -> list[int]:
 
 
 def decide(session: Session, decision: dict[str, Any], ways: Sequence[str]) -> set[str]:
-    """Resume, deciding about what is unknown; returns the calls that were told to run again."""
+    """Resume to the end, deciding about what is unknown, and allowing or refusing what waits.
+
+    Returns the calls that were told to run again.
+    """
     shaped = session._handle.state.conversation.unfinished.input.output is not None  # pyright: ignore[reportOptionalMemberAccess]
-    before = session.version
-    try:
-        resumed(session, ways[0], shaped=shaped)
-    except OutcomeUnknown as unknown:
-        assert session.version == before
-        for call in unknown.calls:
-            session.resolve(call.call_id, **decision)
-        resumed(session, ways[1], shaped=shaped)
-        return {call.call_id for call in unknown.calls} if "retry" in decision else set()
-    return set()
+    again: set[str] = set()
+    for way, allowed in zip(cycle(ways), cycle([True, False]), strict=False):
+        before = session.version
+        try:
+            if not resumed(session, way, shaped=shaped).pending_approvals:
+                return again
+        except OutcomeUnknown as unknown:
+            assert session.version == before
+            for call in unknown.calls:
+                session.resolve(call.call_id, **decision)
+                again |= {call.call_id} if "retry" in decision else set()
+        except ApprovalPending:
+            assert session.version == before
+            say(session, allowed=allowed)
+    raise AssertionError("unreachable")
 
 
 @given(stories(), decisions, st.sampled_from(["resume", "resume_async"]))
@@ -130,6 +209,7 @@ def test_resumed_after_any_event(told: Story, decision: dict[str, Any], way: str
         assert session.unfinished_turn is None
         assert kinds(session).count("turn.completed") == 2
         check_runs(world, story.facts[:version], again)
+        check_approved(session, world, 0)
 
 
 @given(stories(), st.sampled_from(["resume_stream", "resume_stream_async"]))
@@ -157,8 +237,14 @@ def test_explained_after_any_event(told: Story):
         assert {c.call_id for c in found.calls if c.state == "unknown"} == set(
             intents(story.facts[:version])
         )
-        waits = {tool for tool, _ in intents(story.facts[:version]).values()} & {"pay"}
+        started = intents(story.facts[:version])
+        waits = {tool for tool, _ in started.values()} & {"pay", "sign"}
         assert (found.waiting_for == "decision") == bool(waits)
+        asked = waiting(story.facts[:version])
+        assert {call.call_id for call in session.pending_approvals} == asked
+        assert {c.call_id for c in found.calls if c.approval == "requested"} == asked
+        left = {call.call_id for call in found.calls if call.state != "done"}
+        assert (found.waiting_for == "approval") == bool(asked and left == asked)
         assert (found.ended is not None) == (story.facts[version - 1].type == "turn.failed")
         assert found.owner_alive is False
         assert (session.version, len(list(session.events()))) == (version, version)
@@ -197,10 +283,11 @@ def test_forked_after_any_event(told: Story, decision: dict[str, Any]):
         again = decide(child, decision, ("resume", "resume"))
 
         check_whole(child)
+        check_approved(child, world, version)
         assert (parent.version, shown(parent)) == (version, ["Hi", "Hello"])
         ran = {run.call_id: run for run in world.journal}
         for call_id, (tool, key) in intents(story.facts[:version]).items():
-            assert (call_id in ran) == (tool == "look" or call_id in again)
+            assert (call_id in ran) == (tool == "look" or call_id in again) or tool == "sign"
             assert call_id not in ran or ran[call_id].key != key
 
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel, Field
 
 from agent import Agent, TextPart, Tool, tool
 from agent.engine.errors import InvalidTool
-from agent.engine.tools import InvalidArguments, ToolRun, Toolset
+from agent.engine.tool_run import ToolRun
+from agent.engine.tools import InvalidArguments, Toolset
 from agent.testing import Call, ScriptedModel
 from tests.engine.programs import run_program
 from tests.engine.tool_samples import CONTEXT, invoke, schema

@@ -5,38 +5,38 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agent import Session, Tool
+from agent import Tool
 from agent.engine.errors import (
     ConfigurationError,
     InvalidTool,
     LimitExceeded,
     NothingUnfinished,
     OutcomeUnknown,
+    OutputError,
     ServerFailed,
-    TurnUnfinished,
 )
 from agent.engine.scripted import Call, Reply
 from agent.engine.unfinished import Ending
-from agent.eventstore.errors import InvalidEvent, StoreFull
-from agent.eventstore.events import ApprovalRejected, ApprovalRequested
+from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.messages import Message
 from agent.stores import LogStore
-from tests.engine.crashes import BAD, GOOD, Tea, World, asks, check_whole, cut, recorded, resumed
-from tests.engine.gates import TappedLog, once
-from tests.engine.given import add, agent_of, fixed_sources, kinds, shown
+from tests.engine.crashes import (
+    BAD,
+    GOOD,
+    Tea,
+    World,
+    asks,
+    check_whole,
+    cut,
+    left,
+    opened,
+    recorded,
+    resumed,
+)
+from tests.engine.gates import TappedLog
+from tests.engine.given import add, agent_of, kinds, shown
 
 WAYS = ["resume", "resume_async", "resume_stream", "resume_stream_async"]
-
-
-def left(*calls: str, after: str = "tool.called", shaped: bool = False) -> LogStore:
-    """A store whose process died right after the first such event."""
-    facts = recorded(World().agent([asks(*calls), "x"]).session("s"), "Do it", shaped=shaped)
-    return cut(facts, [fact.type for fact in facts].index(after) + 1)
-
-
-def opened(store: LogStore, world: World | None = None, **options: Any) -> Session:
-    """The session as the next process finds it."""
-    return (world or World()).agent(store=store, **options).session("s")
 
 
 # Going on
@@ -223,23 +223,6 @@ def test_a_missing_tool_is_decided_about():
         session.resume()
 
 
-@pytest.mark.parametrize("answer", [(), (ApprovalRejected(call_id="call_5_0"),)])
-def test_what_nobody_has_approved_does_not_run(answer: tuple[ApprovalRejected, ...]):
-    """A call that waits for an approval, or was refused one, is not run by resuming."""
-    store, world = left("look", after="model.responded"), World()
-    sources = fixed_sources()
-    asked = ApprovalRequested(call_id="call_5_0", digest="d")
-    prepared = [sources.prepare(event) for event in (asked, *answer)]
-    store.log.append("s", prepared, expected=store.log.head("s"))
-    session = opened(store, world)
-    assert session.unfinished_turn is not None
-    assert session.unfinished_turn.waiting_for == "decision"
-    with pytest.raises(OutcomeUnknown):
-        session.resume()
-
-    assert world.journal == []
-
-
 def test_decisions_about_an_ended_turn():
     """A decision opens a turn again that had ended, and is not lost when the next one comes."""
     store = left("pay", "look")
@@ -333,105 +316,24 @@ def test_a_shape_is_resumed_with_its_schema():
     assert shown(session) == ["Tea?", GOOD]
 
 
+def test_a_shape_that_was_cut_is_asked_for_again():
+    """Resuming a turn whose answer the token limit has cut asks for it again, and says so."""
+    script = [Reply(text='{"na', finish_reason="length"), Reply(text='{"', finish_reason="length")]
+    session = agent_of(*script, GOOD).session("s")
+    with pytest.raises(OutputError, match="cut at the token limit"):
+        session.json("Tea?", schema=Tea)
+    with pytest.raises(OutputError, match="cut at the token limit"):
+        session.resume(schema=Tea)
+    assert session.resume(schema=Tea).output == Tea(name="Assam")
+
+    provider: Any = session._handle.provider
+    assert [len(request.messages) for request in provider.requests] == [1, 3, 5]
+    assert "cut at the token limit" in provider.requests[1].messages[-1].text
+    assert shown(session) == ["Tea?", GOOD]
+    check_whole(session)
+
+
 def test_a_plain_turn_takes_no_schema():
     """A turn that was not asked for a shape is not resumed into one."""
     with pytest.raises(ConfigurationError, match="without schema="):
         opened(left("look")).resume(schema=Tea)
-
-
-# A new turn
-
-
-def test_a_new_turn_is_refused():
-    """By default a new turn says that an old one never ended, what to do, and writes nothing."""
-    store = left("pay")
-    session = opened(store)
-    before = store.log.head("s")
-    with pytest.raises(TurnUnfinished) as raised:
-        session.run("Next")
-
-    assert str(raised.value) == (
-        "the turn of session 's', version 3, never ended: resume() continues it, abandon() closes "
-        "it; first decide with resolve(call_id, result=... | retry=True | failed='why') about: "
-        "call_5_0 (pay)"
-    )
-    assert (raised.value.started, len(raised.value.calls)) == (3, 1)
-    assert store.log.head("s") == before
-
-
-def test_a_new_turn_resumes_first():
-    """With on_unfinished="resume" the old turn is finished first; the stream is the new one's."""
-    session = opened(left("look"), on_unfinished="resume")
-    events = list(session.stream("Next"))
-
-    assert [event.type for event in events] == ["text_delta", "done"]
-    assert shown(session) == ["Do it", "", "look done", "Done.", "Next", "Done."]
-
-
-def test_a_new_turn_that_cannot_resume_first():
-    """With on_unfinished="resume" what waits for a decision still does."""
-    session = opened(left("pay"), on_unfinished="resume")
-    with pytest.raises(OutcomeUnknown):
-        session.run("Next")
-    assert session.version == 6
-
-
-def test_a_new_turn_abandons_first():
-    """With on_unfinished="abandon" the old turn is closed in the commit that begins the new one."""
-    session = opened(left("pay"), on_unfinished="abandon")
-    session.run("Next")
-
-    assert kinds(session)[6:9] == ["turn.abandoned", "turn.started", "model.requested"]
-    assert shown(session) == ["Next", "Done."]
-
-
-def test_a_turn_that_this_handle_left_is_given_up():
-    """Whoever was told that the store refused a result may go on with the same session."""
-    log = TappedLog(before={"tool.returned": once(StoreFull("full"))})
-    agent = World().agent([asks("pay"), "x", "y"], store=LogStore(log))
-    session = agent.session("s")
-    with pytest.raises(StoreFull):
-        session.run("Do it")
-    other = agent.session("s")
-    with pytest.raises(TurnUnfinished):
-        other.run("Next")
-    assert other.unfinished_turn is not None
-    other.resolve(other.unfinished_turn.calls[0].call_id, result="x")
-    session.run("Next")
-
-    assert kinds(session).count("turn.abandoned") == 1
-
-
-def test_a_handle_that_is_behind_looks_again():
-    """What another handle has finished or begun since is noticed before anything is refused."""
-    store = left("pay")
-    behind, stale = opened(store), opened(store)
-    assert behind.unfinished_turn == stale.unfinished_turn != None  # noqa: E711 - all three
-    other = opened(store)
-    other.resolve("call_5_0", result="x")
-    assert behind.resume().text == "Done."
-
-    assert stale.run("Next").text == "Done."
-    with pytest.raises(NothingUnfinished):
-        other.resume()
-
-
-def test_a_decision_follows_what_others_wrote():
-    """A handle that is behind decides and gives up all the same."""
-    store = left("look", "pay", after="tool.returned")
-    first, second, third = opened(store), opened(store), opened(store)
-    assert (first.version, second.version, third.version) == (8, 8, 8)
-    assert first.unfinished_turn is not None
-    call = next(c.call_id for c in first.unfinished_turn.calls if c.state == "unknown")
-    first.resolve(call, result="x")
-    with pytest.raises(ConfigurationError, match="unknown in this turn: none"):
-        second.resolve(call, result="x")
-    third.abandon()
-
-    assert kinds(third)[8:] == ["tool.resolved", "turn.abandoned"]
-
-
-def test_choices_of_a_new_turn():
-    """Another word for on_unfinished is refused."""
-    with pytest.raises(ConfigurationError, match="'raise', 'resume', 'abandon'"):
-        agent_of(on_unfinished="wait")

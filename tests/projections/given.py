@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 
 from agent.eventstore.events import (
+    ApprovalGranted,
+    ApprovalRejected,
+    ApprovalRequested,
     Event,
     MessageAdded,
     ModelFailed,
@@ -93,6 +96,21 @@ def called(call_id: str) -> ToolCalled:
 def returned(call_id: str, text: str) -> ToolReturned:
     """A tool's result."""
     return ToolReturned(call_id=call_id, content=(TextPart(text),))
+
+
+def proposed(call_id: str, digest: str = "d") -> ApprovalRequested:
+    """A call that waits for a person."""
+    return ApprovalRequested(call_id=call_id, digest=digest)
+
+
+def granted(call_id: str) -> ApprovalGranted:
+    """A call that a person has allowed."""
+    return ApprovalGranted(call_id=call_id)
+
+
+def refused(call_id: str, reason: str = "") -> ApprovalRejected:
+    """A call that a person has refused."""
+    return ApprovalRejected(call_id=call_id, reason=reason)
 
 
 def asked(*call_ids: str) -> ModelResponded:

@@ -104,6 +104,7 @@ class _Turn:
     compaction: bool = False
     asked: dict[str, bool] = field(default_factory=dict)
     results: dict[str, ToolResultPart] = field(default_factory=dict)
+    approvals: dict[str, bool | None] = field(default_factory=dict)
     requested: bool = False
     answered: bool = False
     step: int = 0
@@ -155,7 +156,7 @@ class _Writer:
         if turn.requested:
             return ["respond"] * 4 + ["ask_tools"] * 4 + ["fail_call"]
         if turn.waiting:
-            return ["intend", "give_result", "give_result", "resolve", "approve"] * 2
+            return ["intend", "give_result", "give_result", "resolve", "approve", "decide"] * 2
         if turn.answered:
             return ["complete"] * 8 + ["reject"] * 2
         return ["request"] * 9
@@ -214,7 +215,7 @@ class _Writer:
     def begin_compaction(self) -> None:
         message = self.draw(said_by_user)
         end = self.draw(st.sampled_from([None, *self.places_to_cut(self.visible)]))
-        self.turn, self.ended = _Turn([(message, False)], compaction=True), None
+        self.turn = _Turn([(message, False)], compaction=True)
         event = TurnStarted(
             kind="compaction",
             input=message,
@@ -237,6 +238,9 @@ class _Writer:
     def fork(self) -> None:
         parent, at = self.stream, self.facts[-1]
         self.stream = f"s{self.version}"
+        for turn in (self.turn, self.ended):
+            if turn is not None:
+                turn.approvals.clear()
         event = SessionForked(
             session_id=self.stream, parent=parent, at=at.version, parent_hash=at.hash.hex()
         )
@@ -247,7 +251,8 @@ class _Writer:
         if turn is None:
             return self.begin()
         if turn.compaction:
-            return self.abandon()
+            self.abandon()
+            return self.resume()
         self.turn, self.ended = turn, None
         turn.requested = False
         self.add(TurnResumed(owner=OWNER))
@@ -305,11 +310,15 @@ class _Writer:
         self.add(OutputRejected(errors=("no",), feedback=feedback))
 
     def one_call(self) -> str:
-        return self.draw(st.sampled_from(self.open.waiting))
+        """A call without a result; a person has said yes or no to it, if one was asked."""
+        call_id = self.draw(st.sampled_from(self.open.waiting))
+        if self.open.approvals.get(call_id, True) is None:
+            self.answer_for_a_person(call_id)
+        return call_id
 
     def intend(self) -> None:
         call_id = self.one_call()
-        if self.open.asked[call_id]:
+        if self.open.asked[call_id] or not self.open.approvals.get(call_id, True):
             return self.returned(call_id)
         self.open.asked[call_id] = True
         self.add(ToolCalled(call_id=call_id, tool="add"))
@@ -328,6 +337,7 @@ class _Writer:
         how: Any = self.draw(st.sampled_from(["result", "failed", "retry"]))
         if how == "retry":
             self.open.asked[call_id] = False
+            self.open.approvals.pop(call_id, None)
         else:
             self.take(ToolResultPart(call_id, content, how == "failed"))
         self.add(ToolResolved(call_id=call_id, how=how, content=content))
@@ -341,9 +351,19 @@ class _Writer:
             turn.asked, turn.results = {}, {}
 
     def approve(self) -> None:
-        call_id = self.one_call()
+        call_id = self.draw(st.sampled_from(self.open.waiting))
+        if self.open.asked[call_id] or call_id in self.open.approvals:
+            return self.returned(self.one_call())
+        self.open.approvals[call_id] = None
         self.add(ApprovalRequested(call_id=call_id, digest=DIGEST))
-        if self.draw(st.booleans()):
+        return None
+
+    def decide(self) -> None:
+        self.one_call()
+
+    def answer_for_a_person(self, call_id: str) -> None:
+        granted = self.open.approvals[call_id] = self.draw(st.booleans())
+        if granted:
             self.add(ApprovalGranted(call_id=call_id))
         else:
             self.add(ApprovalRejected(call_id=call_id))
@@ -357,11 +377,13 @@ class _Writer:
         self.add(TurnCompleted())
 
     def fail(self) -> None:
-        self.turn, self.ended = None, None if self.open.compaction else self.turn
+        self.open.approvals.clear()
+        self.turn, self.ended = None, self.ended if self.open.compaction else self.turn
         self.add(TurnFailed(error=self.draw(failures)))
 
     def abandon(self) -> None:
-        self.turn, self.ended = None, None if self.open.compaction else self.turn
+        self.open.approvals.clear()
+        self.turn, self.ended = None, self.ended if self.open.compaction else self.turn
         self.add(TurnAbandoned(reason="stream dropped"))
 
 

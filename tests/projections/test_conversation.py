@@ -4,9 +4,6 @@ import msgspec
 import pytest
 
 from agent.eventstore.events import (
-    ApprovalGranted,
-    ApprovalRejected,
-    ApprovalRequested,
     Event,
     HistoryCleared,
     HistoryCompacted,
@@ -28,11 +25,12 @@ from agent.eventstore.values import Failure, Owner, ToolDefinition, Usage
 from agent.projections import conversation
 from agent.projections.conversation import Conversation, Tools
 from agent.projections.fold import rebuild
-from agent.projections.turn import Call, Turn
+from agent.projections.turn import Approval, Call, Turn
 from tests.projections.given import (
     COMPLETED,
     FAILED,
     NO_ANSWER,
+    OWNER,
     REJECTED,
     STARTED,
     added,
@@ -41,7 +39,10 @@ from tests.projections.given import (
     called,
     compacting,
     folded,
+    granted,
+    proposed,
     recorded,
+    refused,
     requested,
     responded,
     results,
@@ -388,14 +389,48 @@ def test_resolved_call_has_a_result(how: Any, is_error: bool):
     ("events", "approval"),
     [
         ([], None),
-        ([ApprovalRequested(call_id="x", digest="d")], "requested"),
-        ([ApprovalRequested(call_id="x", digest="d"), ApprovalGranted(call_id="x")], "granted"),
-        ([ApprovalRequested(call_id="x", digest="d"), ApprovalRejected(call_id="x")], "rejected"),
+        ([proposed("x")], Approval("requested", "d")),
+        ([proposed("x"), granted("x")], Approval("granted", "d")),
+        ([proposed("x"), granted("x"), called("x")], Approval("granted", "d")),
+        ([proposed("x"), granted("x"), proposed("x", "e")], Approval("requested", "e")),
+        ([proposed("x"), refused("x", "dear")], Approval("rejected", "d", "dear")),
+        ([proposed("x"), granted("x"), TurnResumed(owner=OWNER)], Approval("granted", "d")),
     ],
 )
-def test_approval(events: list[Event], approval: str | None):
-    """A call knows how far its approval has come."""
+def test_approval(events: list[Event], approval: Approval | None):
+    """A call knows how far its approval has come, and what it was asked for."""
     assert opened(requested(), asked("x"), *events).calls[0].approval == approval
+
+
+@pytest.mark.parametrize("so_far", [[], [granted("x")], [refused("x")]])
+@pytest.mark.parametrize("after", [[FORKED], [FAILED], [TurnAbandoned(reason="x")]])
+def test_approvals_that_lapse(so_far: list[Event], after: list[Event]):
+    """No approval is inherited by a fork, nor by a turn that ended and is taken up again."""
+    state = folded(begun(), requested(), asked("x"), proposed("x"), *so_far, *after)
+    assert state.unfinished is not None
+    assert [call.approval for call in state.unfinished.calls] == [None]
+
+
+def test_an_approval_is_used_once():
+    """A call that may run again as a new one needs another approval."""
+    again = ToolResolved(call_id="x", how="retry")
+    events = (asked("x"), proposed("x"), granted("x"), called("x"), again)
+    (call,) = opened(requested(), *events).calls
+    assert (call.key, call.approval, call.decided) == (None, None, False)
+
+
+def test_a_turn_that_waits_for_a_person_is_nobodys():
+    """Once all that is left waits for a person anybody may go on, as after what that one says."""
+    before = (requested(), asked("x", "y"), proposed("x"), called("y"))
+    assert (opened(*before).waits_for, opened(*before).owner) == ("tools", OWNER)
+    waiting = opened(*before, returned("y", "2"))
+    assert (waiting.waits_for, waiting.owner, waiting.decided) == ("approval", None, False)
+    decided = opened(*before, returned("y", "2"), granted("x"))
+    assert (decided.waits_for, decided.owner, decided.decided) == ("tools", None, True)
+    taken = opened(*before, granted("x"))
+    assert (taken.waits_for, taken.owner, taken.decided) == ("tools", None, True)
+    resumed = opened(*before, returned("y", "2"), granted("x"), TurnResumed(owner=OWNER))
+    assert (resumed.owner, resumed.decided) == (OWNER, True)
 
 
 def test_resumed_turn_is_open_again():

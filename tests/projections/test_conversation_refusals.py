@@ -8,6 +8,7 @@ from agent.eventstore.events import (
     HistoryCompacted,
     HistoryRewound,
     MetadataChanged,
+    SessionForked,
     ToolResolved,
     TurnAbandoned,
     TurnResumed,
@@ -29,7 +30,10 @@ from tests.projections.given import (
     called,
     compacting,
     folded,
+    granted,
+    proposed,
     recorded,
+    refused,
     requested,
     responded,
     returned,
@@ -37,6 +41,8 @@ from tests.projections.given import (
 )
 
 SUMMARY = Message.user("sum")
+FORKED = SessionForked(session_id="c", parent="s", at=5, parent_hash="0" * 64)
+WAITING = (begun(), requested(), asked("x"), proposed("x"))
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,35 @@ SUMMARY = Message.user("sum")
             ToolResolved(call_id="x", how="result"),
             "no call 'x' waits for this",
         ),
+        ([begun(), requested(), asked("x")], granted("x"), "nobody was asked about the call"),
+        ([begun(), requested(), asked("x")], refused("x"), "nobody was asked about the call"),
+        ([*WAITING], proposed("x"), "the call was asked about already"),
+        ([*WAITING], called("x"), "the call waits for a person"),
+        ([*WAITING], returned("x", ""), "the call waits for a person"),
+        *(
+            ([*WAITING], ToolResolved(call_id="x", how=how), "the call waits for a person")
+            for how in ("result", "retry", "failed")
+        ),
+        *(
+            ([*WAITING, said], again, "nobody was asked about the call")
+            for said in (granted("x"), refused("x"))
+            for again in (granted("x"), refused("x"))
+        ),
+        ([*WAITING, granted("x")], proposed("x"), "the call was asked about already"),
+        ([*WAITING, refused("x")], proposed("x"), "the call was asked about already"),
+        ([*WAITING, refused("x")], called("x"), "a person has refused the call"),
+        ([*WAITING, granted("x"), called("x")], proposed("x"), "the call was started already"),
+        ([*WAITING, granted("x"), called("x")], called("x"), "the call was started already"),
+        ([*WAITING, refused("x"), returned("x", "")], granted("x"), "no call 'x' waits for this"),
+        ([*WAITING, FORKED], granted("x"), "nobody was asked about the call"),
+        ([*WAITING, FAILED], granted("x"), "no turn is open"),
+        (
+            [*WAITING, FAILED, TurnResumed(owner=OWNER)],
+            granted("x"),
+            "nobody was asked about the call",
+        ),
+        ([*WAITING], requested(2), "the model was asked while calls have no result"),
+        ([*WAITING], COMPLETED, "the turn still waits for an answer"),
         ([], HistoryRewound(to=0), "version 0 is not settled"),
         ([], HistoryRewound(to=2), "version 2 is not settled"),
         (turn("a", "b"), HistoryRewound(to=3), "version 3 is not settled"),
@@ -116,6 +151,7 @@ SUMMARY = Message.user("sum")
             for start, end in ((0, 2), (1, 0), (-1, 1), (2, 2))
         ),
         ([begun(), FAILED], compacting(1), "there is no such excerpt of 0 messages"),
+        ([begun(), FAILED, compacting(0)], TurnResumed(owner=OWNER), "there is no turn to resume"),
         ([compacting(0), FAILED], TurnResumed(owner=OWNER), "there is no turn to resume"),
         (
             [added("a"), HistoryCleared()],

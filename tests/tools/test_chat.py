@@ -6,7 +6,7 @@ import pytest
 
 from agent import Agent
 from agent.stores import SQLiteStore
-from agent.testing import ScriptedModel
+from agent.testing import Call, ScriptedModel
 from tests.fakes import ChatServer, Error, Refusal, Stream, Text
 from tests.tools.given import COMMAND, PATIENCE, chat, event_types, history, redirected, run
 
@@ -49,6 +49,28 @@ def test_a_session_that_another_process_is_using(db: Path):
     assert done.returncode == 1
     assert f"process {os.getpid()} on " in done.stderr
     assert "is at work in this session; wait for it" in done.stderr
+
+
+def test_a_session_whose_tools_wait_for_a_person(db: Path):
+    """A turn that waits elsewhere for a person is neither resumed nor an error of the chat's."""
+
+    def pay() -> str:
+        return "paid"
+
+    with SQLiteStore(db) as store:
+        model = ScriptedModel([[Call("pay"), Call("pay")]])
+        agent = Agent(model, "m", tools=[pay], store=store, requires_approval=True)
+        session = agent.session("main")
+        session.run("Pay twice")
+        waits = chat("/resume")
+        session.reject(session.pending_approvals[0].call_id)
+        goes_on = chat("/resume")
+
+    assert waits.stderr == (
+        "Error: a person has to allow these tools first: pay, pay; or say something else\n"
+    )
+    assert (waits.returncode, goes_on.returncode) == (1, 0)
+    assert goes_on.stderr == "(a person has to allow these tools first: pay)\n"
 
 
 def test_sessions_are_kept_apart():

@@ -7,11 +7,13 @@ import signal
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent import Agent, Session
 from agent.eventstore import core
-from agent.eventstore.events import ToolCalled, ToolReturned
+from agent.eventstore.events import ApprovalGranted, ToolCalled, ToolReturned
+from agent.eventstore.record import Recorded
 from agent.projections.pairing import Pairing
 from agent.stores import SQLiteStore
 from agent.testing import ScriptedModel
@@ -88,13 +90,29 @@ def check(session: Session, told: list[str], journal: Journal) -> None:
     for message in session.messages:
         pairing.see(message)
     pairing.end()
+    check_approved(facts)
     check_journal(journal)
 
 
+def check_approved(facts: Sequence[Recorded]) -> None:
+    """What a person has to allow was started once for each time that one did."""
+    allowed = Counter[str]()
+    for fact in facts:
+        match fact.event:
+            case ApprovalGranted(call_id=call_id):
+                allowed[call_id] += 1
+            case ToolCalled(call_id=call_id, tool="sign"):
+                allowed[call_id] -= 1
+                assert allowed[call_id] >= 0, "a tool was started that nobody has allowed"
+            case _:
+                pass
+
+
 def check_journal(journal: Journal) -> None:
-    """Who pays pays once; who sends again sends under the same key."""
+    """Who pays or signs does it once; who sends again sends under the same key."""
     begun = Counter((line.tool, line.key) for line in journal.lines() if line.what == "began")
-    assert [key for (tool, key), times in begun.items() if tool == "pay" and times > 1] == []
+    once = ("pay", "sign")
+    assert [key for (tool, key), times in begun.items() if tool in once and times > 1] == []
     keys = defaultdict[str, set[str]](set)
     for line in journal.lines():
         if line.tool != "look":
@@ -107,6 +125,8 @@ def place(session: Session, journal: Journal) -> str:
     unfinished = session.unfinished_turn
     if unfinished is None:
         return "between two turns"
+    if unfinished.waiting_for == "approval":
+        return "while the turn waited for a person"
     if unfinished.waiting_for == "model":
         return "in a call of the model, or between its commits"
     lines = journal.lines()
@@ -119,7 +139,7 @@ def place(session: Session, journal: Journal) -> str:
         return "between a tool's end and the commit of its result"
     if unknown:
         return "between the commit of an intent and its tool"
-    return "between the last result and the next request"
+    return "between a person's word and what comes of it"
 
 
 def _conclude(store: SQLiteStore, key: str, journal: Journal, rng: random.Random) -> None:
@@ -128,5 +148,6 @@ def _conclude(store: SQLiteStore, key: str, journal: Journal, rng: random.Random
     session = agent.session(key)
     go_on(session, journal)
     session.run("The end")
+    go_on(session, journal)
     assert session.unfinished_turn is None
     check(session, [], journal)

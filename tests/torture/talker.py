@@ -17,7 +17,7 @@ from agent.eventstore.backends.failing import die
 from agent.stores import LogStore, SQLiteStore
 from agent.testing import Call, FailingLog, ScriptedModel
 
-NAMES = ("pay", "send", "look")
+NAMES = ("pay", "send", "look", "sign")
 TURNS, STEPS, MOST_CALLS, DAWDLING = 20, 3, 3, 0.004
 
 
@@ -50,9 +50,10 @@ class Journal:
 
 
 def tools(journal: Journal, rng: random.Random, kill_inside: int) -> list[Tool[..., Any]]:
-    """One that may run once, one that may run again under its key, one that only looks.
+    """Four tools that touch the world outside.
 
-    In the ``kill_inside``-th run of any, the process dies half way; never for 0.
+    Two may run once, one of them if a person allows it; one may run again under its key, and one
+    only looks. In the ``kill_inside``-th run of any, the process dies half way; never for 0.
     """
     left = [kill_inside]
 
@@ -69,8 +70,11 @@ def tools(journal: Journal, rng: random.Random, kill_inside: int) -> list[Tool[.
         act.__name__ = name
         return act
 
-    pay, send, look = map(made, NAMES)
-    return [Tool(pay), Tool(send, idempotent=True), Tool(look, retry_safe=True)]
+    pay, send, look, sign = map(made, NAMES)
+    return [
+        *(Tool(pay), Tool(send, idempotent=True), Tool(look, retry_safe=True)),
+        Tool(sign, requires_approval=True),
+    ]
 
 
 def model(rng: random.Random) -> ScriptedModel:
@@ -88,19 +92,25 @@ def model(rng: random.Random) -> ScriptedModel:
 
 
 def go_on(session: Session, journal: Journal) -> None:
-    """Finish what never ended: what the world outside says was begun is taken for done."""
-    unfinished = session.unfinished_turn
-    if unfinished is None:
-        return
-    begun = {line.call_id for line in journal.lines()}
-    if unfinished.waiting_for == "decision":
-        for call in unfinished.calls:
-            if call.state == "unknown" and call.tool == "pay":
-                if call.call_id in begun:
-                    session.resolve(call.call_id, result="found to be paid")
-                else:
-                    session.resolve(call.call_id, retry=True)
-    session.resume()
+    """Finish what never ended: what the world outside says was begun is taken for done.
+
+    Of the calls that wait for a person some are allowed, one after another, and some are not.
+    """
+    while (unfinished := session.unfinished_turn) is not None:
+        begun = {line.call_id for line in journal.lines()}
+        if unfinished.waiting_for == "decision":
+            for call in unfinished.calls:
+                if call.state == "unknown" and call.tool in ("pay", "sign"):
+                    if call.call_id in begun:
+                        session.resolve(call.call_id, result="found to be done")
+                    else:
+                        session.resolve(call.call_id, retry=True)
+        for waiting in session.pending_approvals[:1]:
+            if waiting.call_id.endswith("2"):
+                session.reject(waiting.call_id)
+            else:
+                session.approve(waiting.call_id, digest=waiting.digest)
+        session.resume()
 
 
 def talk(db: Path, journal: Journal, key: str, rng: random.Random, told: TextIO) -> None:
@@ -121,4 +131,5 @@ def talk(db: Path, journal: Journal, key: str, rng: random.Random, told: TextIO)
                     print("tool.called", event.call_id, file=told, flush=True)
                 elif event.type == "tool_result":
                     print("tool.returned", event.call_id, file=told, flush=True)
+            go_on(session, journal)
             print("version", session.version, file=told, flush=True)
