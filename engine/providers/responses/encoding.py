@@ -107,7 +107,7 @@ def _said(message: Message, origin: Origin) -> list[Object]:
             _add(items, parts[0], ids)
         elif isinstance(call := parts[0], ToolCallPart):
             items.append(_own_call(item, call, ids[call.call_id]))
-        elif "type" in item or "role" in item:
+        elif as_string(item.get("type")) or "role" in item:
             items.append(item)
         parts = parts[count:]
     return items
@@ -162,10 +162,10 @@ def _replayable(items: Sequence[Object], *, plain: bool) -> list[Object]:
 
 def _nameless(item: Object) -> list[Object]:
     """An item without its id; none for those that have nothing else to be known by."""
-    kind = item.get("type")
+    kind = as_string(item.get("type"))
     if kind in CALLS:
         return [{key: value for key, value in item.items() if key != "id"}]
-    if kind not in ("message", None):
+    if kind not in ("message", ""):
         return []
     phase = {"phase": item["phase"]} if item.get("phase") else {}
     return [{**_spoken(_words(item)), **phase}]
