@@ -23,10 +23,10 @@ class Origin(msgspec.Struct, frozen=True):
         An item is kept where our own parts do not say all of it. Raises
         :class:`MalformedResponse` for what the log could not hold.
         """
-        raw = msgspec.Raw(msgspec.json.encode(data))
         try:
+            raw = msgspec.Raw(msgspec.json.encode(data))
             check_raw(raw, of="an answer", path="$")
-        except InvalidEvent as error:
+        except (InvalidEvent, RecursionError) as error:
             raise malformed(self.provider, str(error)) from error
         return Opaque(self.provider, self.api, self.model, raw)
 

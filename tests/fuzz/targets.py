@@ -22,8 +22,8 @@ def _bodies(name: str, more: corpus.Recordings) -> Target:
 _BODIES = {
     "stream": ("chat_completions", chat_completions.STREAM, corpus.STREAMS),
     "whole": ("chat_completions", chat_completions.WHOLE, corpus.WHOLES),
-    "responses.stream": ("responses", responses.STREAM, responses.STREAMS),
-    "responses.whole": ("responses", responses.WHOLE, responses.WHOLES),
+    "responses-stream": ("responses", responses.STREAM, responses.STREAMS),
+    "responses-whole": ("responses", responses.WHOLE, responses.WHOLES),
 }
 """The API, what its bodies are, and what their cases begin with."""
 

@@ -17,7 +17,7 @@ from agent.engine.providers.responses.items import (
     own_item,
     wire_ids,
 )
-from agent.engine.providers.wire import Object, as_string
+from agent.engine.providers.wire import Object, as_objects, as_string
 from agent.eventstore.messages import (
     FilePart,
     ImagePart,
@@ -175,7 +175,7 @@ def _words(item: Object) -> str:
     content = item.get("content")
     if isinstance(content, str):
         return content
-    return "".join(as_string(piece.get("text") or piece.get("refusal")) for piece in content or ())
+    return "".join(as_string(piece.get("text") or piece.get("refusal")) for piece in as_objects(content))
 
 
 # What tools say

@@ -44,7 +44,7 @@ class InvalidItem(Exception):
 def parts_of(item: Object, origin: Origin) -> tuple[Part, ...]:
     """The parts that say what an item says. Raises :class:`InvalidItem`."""
     kind = as_string(item.get("type"))
-    if kind == "message" or (not kind and item.get("role") == "assistant"):
+    if kind == "message" or (item.get("type") is None and item.get("role") == "assistant"):
         return _message(item, origin) or (OpaquePart(origin.opaque(item)),)
     if kind == "reasoning":
         return (ReasoningPart(reasoning_text(item), origin.opaque(item)),)

@@ -296,6 +296,8 @@ def test_reasoning_of_servers_that_do_not_encrypt() -> None:
         reasoning(encrypted=None, content=content),
         text("a"),
     ]
+    odd = text(content=["?", {"type": "output_text", "text": "a", "annotations": []}])
+    assert items(said(reasoning(encrypted=None), odd))[0]["content"] == "a"
     untold = said(reasoning("Hm", encrypted=None), text("a"))
     assert len(items(untold, dialect=elsewhere)) == 1
 

@@ -334,6 +334,24 @@ def test_a_response_that_makes_no_sense(body: Any, words: str) -> None:
         Read(whole_parser(), json.dumps(body).encode())
 
 
+DEEP = b"[" * 200 + b"]" * 200
+
+
+@pytest.mark.parametrize("deep", [DEEP, b"[" * 900 + b"]" * 900])
+def test_an_item_that_no_log_could_hold(deep: bytes) -> None:
+    """It is refused before anything is recorded of it."""
+    body = json.dumps(response(text("a", more="deep"))).encode().replace(b'"deep"', deep)
+    with pytest.raises(MalformedResponse):
+        Read(whole_parser(), body)
+
+
+@pytest.mark.parametrize("kind", [90, [], {"a": 1}])
+def test_an_item_of_a_strange_type(kind: Any) -> None:
+    """It is kept, whatever it is."""
+    item = {**text("a"), "type": kind}
+    assert whole(item).answer.message.parts == (OpaquePart(ORIGIN.opaque(item)),)
+
+
 ERRORS = [
     ({"code": "server_error", "message": "m"}, ServerFailed),
     ({"code": "rate_limit_exceeded", "message": "m"}, RateLimited),
