@@ -16,7 +16,7 @@ API = Literal["chat_completions", "responses"]
 _NEWER_LIMIT = re.compile(r"(openai/)?(o\d|gpt-[5-9])")
 """Models that know only the newer name of the token limit, whoever serves them."""
 
-_ANSWERS_AT_ONCE = re.compile(r"(openai[/.])?(gpt-[34]|chatgpt-|gpt-5(\.\d)?-chat)")
+_ANSWERS_AT_ONCE = re.compile(r"(ft:)?(openai[/.])?(gpt-[34]|chatgpt-|gpt-5(\.\d)?-chat)")
 """Models without reasoning, which refuse to be asked for it."""
 
 

@@ -93,9 +93,9 @@ class _Messages:
             parts = parts_of(item, self._origin)
         except InvalidItem as error:
             raise InvalidPrompt(f"an item of the input is {error}") from error
-        last = self._messages[-1] if self._messages else None
-        if self._waiting and last and last[0] == "tool" and isinstance(parts[0], OpaquePart):
-            last[1].extend(parts)
+        if self._waiting and self._messages[-1][0] == "tool" and isinstance(parts[0], OpaquePart):
+            # The results of one answer are one message, which holds nothing else.
+            self._messages[-2][1].extend(parts)
             return
         said = self._open("assistant")
         spoken = isinstance(parts[0], TextPart) and parts[0].opaque is None

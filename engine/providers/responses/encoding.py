@@ -28,7 +28,6 @@ from agent.eventstore.messages import (
     RefusalPart,
     TextPart,
     ToolCallPart,
-    ToolResultPart,
 )
 
 if TYPE_CHECKING:
@@ -175,7 +174,9 @@ def _words(item: Object) -> str:
     content = item.get("content")
     if isinstance(content, str):
         return content
-    return "".join(as_string(piece.get("text") or piece.get("refusal")) for piece in as_objects(content))
+    return "".join(
+        as_string(piece.get("text") or piece.get("refusal")) for piece in as_objects(content)
+    )
 
 
 # What tools say
@@ -184,18 +185,15 @@ def _words(item: Object) -> str:
 def _results(message: Message, context: MessageContext, origin: Origin) -> list[Object]:
     ids = wire_ids(context.calls.values(), origin)
     items: list[Object] = []
-    for part in message.parts:
-        if isinstance(part, ToolResultPart):
-            call = context.calls.get(part.call_id)
-            custom = answers_custom_tool(call, origin)
-            items.append(
-                {
-                    **(origin.own(part.opaque) or {}),
-                    "type": "custom_tool_call_output" if custom else "function_call_output",
-                    "call_id": ids.get(part.call_id, part.call_id),
-                    "output": _content(part.content, context.attachments, origin),
-                }
-            )
-        elif isinstance(part, OpaquePart) and (item := origin.own(part.opaque)):
-            items.append(item)
+    for part in message.tool_results:
+        call = context.calls.get(part.call_id)
+        custom = answers_custom_tool(call, origin)
+        items.append(
+            {
+                **(origin.own(part.opaque) or {}),
+                "type": "custom_tool_call_output" if custom else "function_call_output",
+                "call_id": ids.get(part.call_id, part.call_id),
+                "output": _content(part.content, context.attachments, origin),
+            }
+        )
     return items

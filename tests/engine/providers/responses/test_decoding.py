@@ -69,11 +69,11 @@ def test_what_stands_together_was_said_together() -> None:
 
 
 def test_an_item_between_results() -> None:
-    """It stays there: the results of one answer are one message."""
+    """It stands before them: the results of one answer are one message, without anything else."""
     note = {"type": "tool_search_output", "tools": []}
     found = read(call(), call("g", call_id="call_b"), output(), note, output("call_b"))
     assert [message.role for message in found.messages] == ["assistant", "tool"]
-    assert found.messages[1].parts[1] == OpaquePart(ORIGIN.opaque(note))
+    assert found.messages[0].parts[2] == OpaquePart(ORIGIN.opaque(note))
 
 
 def test_plain_answers_are_messages_of_their_own() -> None:

@@ -59,6 +59,7 @@ def test_the_bytes_around_the_messages() -> None:
         ("gpt-4.1-nano", False),
         ("openai/gpt-4o", False),
         ("gpt-3.5-turbo", False),
+        ("ft:gpt-4.1:mine", False),
         ("gpt-5-chat-latest", False),
         ("gpt-5.2-chat-latest", False),
         ("chatgpt-4o-latest", False),
@@ -181,6 +182,11 @@ def test_extra_joins_what_the_session_sets() -> None:
     assert given["include"] == ["reasoning.encrypted_content", "web_search_call.action.sources"]
     assert given["reasoning"] == {"effort": "low", "context": "all"}
     assert given["truncation"] == "auto"
+
+
+def test_a_model_of_an_unknown_name_without_reasoning() -> None:
+    """It is not asked for it where the session says so."""
+    assert fields("my-deployment", settings=extra(include=None))["include"] is None
 
 
 @pytest.mark.parametrize(
