@@ -111,6 +111,8 @@ def _said(value: Any) -> str:
 
 def _texts(value: Any) -> Iterator[str]:
     for item in value["output"]:
+        if not isinstance(item["type"], str):
+            raise TypeError
         if item["type"] == "message":
             for piece in item["content"]:
                 if piece["type"] == "output_text":

@@ -40,7 +40,7 @@ def test_turns(relay: Relay, streamed: bool) -> None:
                 assert text.endswith(events.response.text)
             else:
                 session.run(words, **given)
-    # The server hangs up after a stream, so that a request may be sent twice, once without its body.
+    # The server hangs up after a stream, so that a request may come twice, once cut off.
     recorded = {f.event.digest for f in session.events() if isinstance(f.event, ModelRequested)}
     assert recorded == {hashlib.sha256(body).hexdigest() for body in relay.bodies if body}
     sent = json.loads(relay.bodies[-1])
