@@ -44,6 +44,10 @@ _QUOTA_WORDS = {
 }
 _STATUS_OF_WORD = {
     "rate_limit": 429,
+    "invalid_prompt": 400,
+    "image": 400,
+    "policy": 400,
+    "data_residency": 400,
     "invalid_request": 400,
     "authentication": 401,
     "not_found": 404,

@@ -10,11 +10,14 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-API = Literal["chat_completions"]
+API = Literal["chat_completions", "responses"]
 """The protocols, by the tag that is recorded with requests."""
 
 _NEWER_LIMIT = re.compile(r"(openai/)?(o\d|gpt-[5-9])")
 """Models that know only the newer name of the token limit, whoever serves them."""
+
+_ANSWERS_AT_ONCE = re.compile(r"(ft:)?(openai[/.])?(gpt-[34]|chatgpt-|gpt-5(\.\d)?-chat)")
+"""Models without reasoning, which refuse to be asked for it."""
 
 
 class Dialect(msgspec.Struct, frozen=True):
@@ -43,6 +46,16 @@ class ChatDialect(Dialect, frozen=True):
         """The name of the token limit."""
         older = self.max_tokens and not _NEWER_LIMIT.match(model)
         return "max_tokens" if older else "max_completion_tokens"
+
+
+class ResponsesDialect(Dialect, frozen=True):
+    """Responses: whether reasoning that is not encrypted can go back."""
+
+    plain_reasoning: bool = False
+
+    def reasons(self, model: str) -> bool:
+        """Whether a model can be asked for its reasoning in a form that goes back."""
+        return not _ANSWERS_AT_ONCE.match(model)
 
 
 D = TypeVar("D", bound=Dialect)
@@ -79,4 +92,15 @@ OPENAI = Vendor(
     _COMPATIBLE,
 )
 
-VENDORS: dict[str, Vendor[Any]] = {vendor.name: vendor for vendor in (OPENAI,)}
+OPENAI_RESPONSES = Vendor(
+    "openai-responses",
+    "responses",
+    OPENAI.base_url,
+    OPENAI.key_variable,
+    OPENAI.url_variable,
+    OPENAI.hosts,
+    ResponsesDialect(),
+    ResponsesDialect(plain_reasoning=True),
+)
+
+VENDORS: dict[str, Vendor[Any]] = {vendor.name: vendor for vendor in (OPENAI, OPENAI_RESPONSES)}

@@ -26,11 +26,9 @@ from tests.fakes.chat_replies import (
     Error,
     Hang,
     RawBody,
-    Refusal,
     Reply,
     Stream,
     Text,
-    ToolCalls,
 )
 from tests.fakes.chat_validation import ApiError, check_body, check_headers, parse
 
@@ -69,7 +67,12 @@ class _Answer:
 
 
 class ChatServer:
-    """A context manager that serves on 127.0.0.1 and a free port."""
+    """A context manager that serves on 127.0.0.1 and a free port.
+
+    A subclass serves another API: its path, what it refuses, what it thinks and how it answers.
+    """
+
+    path = PATH
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -150,45 +153,53 @@ class ChatServer:
             number = self._answered
             self.requests.append(request)
         try:
-            _check(request)
+            self.check(request)
         except ApiError as error:
             return number, _plain(Error(error.status, error.body))
         with self._lock:
             scripted = self._script.popleft() if self._script else None
         if scripted is None:
-            reply: Reply = chat_model.answer(request.json)
+            reply: Reply = self.think(request)
         else:
             reply = scripted if isinstance(scripted, Reply) else scripted(request)
         if isinstance(reply, Hang | CloseConnection):
             return number, reply
         if isinstance(reply, Error | RawBody):
             return number, _plain(reply)
-        return number, self._completed(number, request, reply)
-
-    def _completed(
-        self, number: int, request: Request, reply: Text | ToolCalls | Refusal | Stream
-    ) -> _Answer:
         how = reply if isinstance(reply, Stream) else Stream(reply)
+        body = self.completed(number, request, how)
+        if request.json.get("stream"):
+            headers = {"content-type": "text/event-stream; charset=utf-8"}
+            return number, _Answer(200, headers, body, streamed=True, how=how)
+        return number, _Answer(200, {"content-type": "application/json"}, body, how=how)
+
+    def check(self, request: Request) -> None:
+        """Raise `ApiError` for a request that the API refuses."""
+        if request.path != self.path:
+            raise ApiError(f"Invalid URL ({request.method} {request.path})", status=404)
+        if request.method != "POST":
+            raise ApiError(f"Not allowed to {request.method} on {request.path}", status=405)
+        check_headers(request.headers)
+        self.check_body(parse(request.body))
+
+    def check_body(self, body: Any) -> None:
+        """Raise `ApiError` for a body that the API refuses."""
+        check_body(body)
+
+    def think(self, request: Request) -> Reply:
+        """Answer a request for which nothing is scripted."""
+        return chat_model.answer(request.json)
+
+    def completed(self, number: int, request: Request, how: Stream) -> Iterable[bytes]:
+        """The pieces of the body of an answer."""
         prompt = chat_wire.prompt_text(request.json)
         with self._lock:
             cached = chat_wire.cached_tokens(prompt, list(self._prompts))
             self._prompts.append(prompt)
         completion = chat_wire.Completion(number, request.json, how.reply, cached)
         if request.json.get("stream"):
-            headers = {"content-type": "text/event-stream; charset=utf-8"}
-            events = chat_wire.stream_events(completion, how)
-            return _Answer(200, headers, events, streamed=True, how=how)
-        headers = {"content-type": "application/json"}
-        return _Answer(200, headers, [chat_wire.completion_body(completion)], how=how)
-
-
-def _check(request: Request) -> None:
-    if request.path != PATH:
-        raise ApiError(f"Invalid URL ({request.method} {request.path})", status=404)
-    if request.method != "POST":
-        raise ApiError(f"Not allowed to {request.method} on {request.path}", status=405)
-    check_headers(request.headers)
-    check_body(parse(request.body))
+            return chat_wire.stream_events(completion, how)
+        return [chat_wire.completion_body(completion)]
 
 
 def _plain(reply: Error | RawBody) -> _Answer:

@@ -1,11 +1,9 @@
 """Targets that read what a server sends: streams, whole answers, errors, bare events."""
 
-import json
-import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,13 +11,11 @@ from agent.engine.errors import ProviderError
 from agent.engine.failures import failure_of
 from agent.engine.http.exchange import Parser
 from agent.engine.provider import Answer, Delta, ReasoningDelta, TextDelta
-from agent.engine.providers.chat_completions.encoding import encode_message
 from agent.engine.providers.failures import Asked, read_failure
 from agent.engine.sse import SSEParser
 from agent.eventstore.codec import CODEC
 from agent.eventstore.events import ModelFailed, ModelResponded
 from agent.eventstore.messages import Message, ReasoningPart
-from tests.engine.providers.chat_completions.given import stream_parser, whole_parser
 from tests.engine.providers.reading import cut
 from tests.fuzz.mutators import cut as cut_off
 from tests.fuzz.mutators import mutate
@@ -28,7 +24,15 @@ from tests.fuzz.runner import Target
 ASKED = Asked("openai", "m", "https://example.com/v1", "KEY")
 
 
-PARSERS = {"stream": stream_parser, "whole": whole_parser}
+class Body(NamedTuple):
+    """The body of an API, whole or streamed: how it is read, and how its message goes back.
+
+    ``strict_text`` is the text of a body that keeps to the protocol, None for any other.
+    """
+
+    parser: Callable[[], Parser]
+    encode: Callable[[Message], Sequence[bytes]]
+    strict_text: Callable[[bytes], str | None]
 
 
 class Outcome(NamedTuple):
@@ -68,7 +72,7 @@ def read(parser: Parser, chunks: Sequence[bytes]) -> Outcome:
 
 
 def check_storable(end: Answer | ProviderError) -> None:
-    """An answer, or an error, has to fit into the log, and an answer into the next request."""
+    """An answer, or an error, has to fit into the log."""
     if isinstance(end, ProviderError):
         CODEC.encode(ModelFailed(error=failure_of(end), elapsed=0.0))
         return
@@ -83,8 +87,6 @@ def check_storable(end: Answer | ProviderError) -> None:
             elapsed=0.0,
         )
     )
-    for item in encode_message(end.message, {}):
-        msgspec.json.decode(item)
 
 
 def check_sense(outcome: Outcome) -> None:
@@ -111,12 +113,13 @@ class Bodies(Target):
     next request can say, or a :class:`ProviderError`. One that breaks off is no other answer.
     """
 
-    def __init__(self, name: str, seeds: Sequence[bytes]) -> None:
+    def __init__(self, name: str, body: Body, seeds: Sequence[bytes]) -> None:
         self.name = name
         self.seeds = seeds
+        self._body = body
 
     def _parser(self) -> Parser:
-        return PARSERS[self.name]()
+        return self._body.parser()
 
     def make(self, rng: Random) -> bytes:
         """A seed that is changed; one in eight is only cut."""
@@ -130,11 +133,18 @@ class Bodies(Target):
         assert read(self._parser(), pieces(body)).told == outcome.told
         check_storable(outcome.end)
         check_sense(outcome)
+        self._check_said_again(outcome.end)
         self._check_cut(body, outcome.end)
-        said = strict_text(body, stream=self.name == "stream")
+        said = self._body.strict_text(body)
         if said is not None and isinstance(outcome.end, Answer):
             assert said == outcome.text
         return type(outcome.end).__name__
+
+    def _check_said_again(self, end: Answer | ProviderError) -> None:
+        """An answer has to fit into the next request."""
+        if isinstance(end, Answer):
+            for item in self._body.encode(end.message):
+                msgspec.json.decode(item)
 
     def _check_cut(self, body: bytes, end: Answer | ProviderError) -> None:
         """A beginning that passes for an answer says what the whole says.
@@ -167,31 +177,6 @@ def events_of(body: bytes) -> Iterator[tuple[str, str]]:
             data.append(value)
         elif field == "event":
             kind = value
-
-
-def strict_text(body: bytes, *, stream: bool) -> str | None:
-    """The text of an answer that keeps to the protocol, None for any other."""
-    said: list[str] = []
-    try:
-        if not stream:
-            return _content(json.loads(body), "message")
-        for kind, data in events_of(body):
-            if data == "[DONE]":
-                return "".join(said)
-            said.append(_content(json.loads(data), "delta"))
-            if kind != "message":
-                return None
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return None
-    return None
-
-
-def _content(value: Any, key: str) -> str:
-    (choice,) = value["choices"]
-    content = choice[key]["content"]
-    if choice.get("index", 0) != 0 or not isinstance(content, str):
-        raise TypeError
-    return re.sub("[\ud800-\udfff]", "\ufffd", content)
 
 
 class Failures(Target):

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.engine.providers.chat_completions.given import DONE, call, chunk, completion, sse
@@ -145,26 +147,28 @@ TURNS = (
 
 
 class Recordings(NamedTuple):
-    """Bodies of real servers, to begin with besides our own."""
+    """Bodies of real servers, by API and whether they are streams, to begin with besides ours."""
 
-    streams: tuple[bytes, ...] = ()
-    wholes: tuple[bytes, ...] = ()
+    bodies: Mapping[tuple[str, bool], Sequence[bytes]] = MappingProxyType({})
     failures: tuple[bytes, ...] = ()
+
+    def of(self, api: str, *, stream: bool) -> Sequence[bytes]:
+        """The answers of an API."""
+        return self.bodies.get((api, stream), ())
 
 
 def recordings(folder: Path) -> Recordings:
     """Those in ``records.jsonl.gz``: a line has ``api``, ``stream`` and ``response``."""
-    streams: list[bytes] = []
-    wholes: list[bytes] = []
+    bodies: dict[tuple[str, bool], list[bytes]] = {}
     failures: list[bytes] = []
     with gzip.open(folder / "records.jsonl.gz", "rt") as lines:
         for record in map(json.loads, lines):
             response = record["response"]
             body = response["body"].encode()
-            if record["api"] != "chat_completions" or len(body) > LONGEST:
+            if len(body) > LONGEST:
                 continue
             if response["status"] >= 400:
                 failures.append(b"%d a: b\n%b" % (response["status"], body))
             else:
-                (streams if record["stream"] else wholes).append(body)
-    return Recordings(tuple(streams), tuple(wholes), tuple(failures))
+                bodies.setdefault((record["api"], record["stream"]), []).append(body)
+    return Recordings(bodies, tuple(failures))

@@ -1,0 +1,46 @@
+"""What a body of Chat Completions is, for the fuzzer."""
+
+import json
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from agent.engine.providers.chat_completions.encoding import encode_message
+from agent.eventstore.messages import Message
+from tests.engine.providers.chat_completions.given import stream_parser, whole_parser
+from tests.fuzz.bodies import Body, events_of
+
+
+def strict_text(body: bytes, *, stream: bool) -> str | None:
+    """The text of an answer that keeps to the protocol, None for any other."""
+    said: list[str] = []
+    try:
+        if not stream:
+            return _content(json.loads(body), "message")
+        for kind, data in events_of(body):
+            if data == "[DONE]":
+                return "".join(said)
+            said.append(_content(json.loads(data), "delta"))
+            if kind != "message":
+                return None
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return None
+    return None
+
+
+def _content(value: Any, key: str) -> str:
+    (choice,) = value["choices"]
+    content = choice[key]["content"]
+    if choice.get("index", 0) != 0 or not isinstance(content, str):
+        raise TypeError
+    return re.sub("[\ud800-\udfff]", "\ufffd", content)
+
+
+def encode(message: Message) -> Sequence[bytes]:
+    """The message as the next request has it."""
+    return encode_message(message, {})
+
+
+STREAM = Body(stream_parser, encode, partial(strict_text, stream=True))
+WHOLE = Body(whole_parser, encode, partial(strict_text, stream=False))
