@@ -70,7 +70,7 @@ def response_of(turn: Turn, answer: ModelResponded, output: T | None, version: i
         output=cast("T", output),  # None only where T is None
         messages=tuple(turn.kept),
         tool_calls=turn.tool_calls,
-        usage=turn.usage,
+        spent=turn.spent,
         finish_reason=answer.finish_reason,
         model=answer.model or (turn.asked.model if turn.asked else ""),
         version=version,

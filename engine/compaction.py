@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agent.engine.request import RequestBuilder
     from agent.eventstore.events import ModelResponded
     from agent.eventstore.values import Owner
+    from agent.projections.usage import ModelUsage
 
 T = TypeVar("T")
 
@@ -92,7 +93,7 @@ def take_compaction(
         journal.forget()
         version = journal.committed.version
         nothing = Compaction(now.length, now.length, None, Usage(), version)
-        return _response(nothing, order.model)
+        return _response(nothing, order.model, ())
     return (yield from to_its_end(_Compacting(journal, requests, order, Excerpt(0, cut), setup)))
 
 
@@ -183,7 +184,7 @@ class _Compacting(TurnSteps[Compaction]):
         state = self._journal.state
         after = state.conversation.length
         done = Compaction(self._before, after, text, turn.usage, state.version)
-        return _response(done, self._order.model)
+        return _response(done, self._order.model, turn.spent)
 
 
 def _summary(responded: ModelResponded | None) -> str:
@@ -205,13 +206,13 @@ def _summary(responded: ModelResponded | None) -> str:
     return text
 
 
-def _response(done: Compaction, model: str) -> Response[Compaction]:
+def _response(done: Compaction, model: str, spent: tuple[ModelUsage, ...]) -> Response[Compaction]:
     return Response(
         text=done.summary or "",
         output=done,
         messages=(),
         tool_calls=(),
-        usage=done.usage,
+        spent=spent,
         finish_reason="stop",
         model=model,
         version=done.version,

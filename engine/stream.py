@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Generic, Literal, TypeVar
 
 import msgspec
 
 from agent.engine.approvals import PendingApproval
+from agent.engine.prices import cost_of
 from agent.engine.provider import ReasoningDelta, TextDelta
 from agent.eventstore.messages import Message, ToolCallPart
 from agent.eventstore.values import FinishReason, Usage
+from agent.projections.usage import ModelUsage
 
 T = TypeVar("T")
 
@@ -18,8 +21,8 @@ class Response(msgspec.Struct, Generic[T], frozen=True):
     """The outcome of a turn.
 
     ``messages`` are those that the turn added to the history, the input first. ``output`` is the
-    validated value of ``session.json``, None otherwise. ``usage`` counts every model call of the
-    turn. ``version`` is the session's version after the turn.
+    validated value of ``session.json``, None otherwise. ``spent`` is what each model call of the
+    turn used. ``version`` is the session's version after the turn.
 
     With ``pending_approvals`` the turn has not ended: it waits for a person to decide about these
     calls. ``text`` is then what the model said with them, ``output`` is None, and there are no
@@ -30,11 +33,25 @@ class Response(msgspec.Struct, Generic[T], frozen=True):
     output: T
     messages: tuple[Message, ...]
     tool_calls: tuple[ToolCallPart, ...]
-    usage: Usage
+    spent: tuple[ModelUsage, ...]
     finish_reason: FinishReason
     model: str
     version: int
     pending_approvals: tuple[PendingApproval, ...] = ()
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of every model call of the turn."""
+        return sum((one.usage for one in self.spent), Usage())
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What the turn cost in US dollars by the list prices of today; None if that is unknown.
+
+        It is where the price table of the ``genai-prices`` library does not know the provider or a
+        model. Rebates and what tools cost are not in it.
+        """
+        return cost_of(self.spent)
 
 
 class ToolCallEvent(msgspec.Struct, frozen=True):

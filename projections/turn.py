@@ -24,6 +24,7 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.messages import Message, ToolCallPart, ToolResultPart
 from agent.eventstore.values import Owner, Usage
+from agent.projections.usage import ModelUsage
 
 if TYPE_CHECKING:
     from agent.eventstore.record import Recorded
@@ -115,7 +116,7 @@ class Turn(msgspec.Struct, frozen=True):
     asked: ModelRequested | None = None
     waiting: bool = False
     answer: ModelResponded | None = None
-    usage: Usage = Usage()
+    spent: tuple[ModelUsage, ...] = ()
     end: TurnFailed | TurnAbandoned | None = None
 
     @property
@@ -144,6 +145,11 @@ class Turn(msgspec.Struct, frozen=True):
     def steps(self) -> int:
         """How often the model has answered."""
         return sum(message.role == "assistant" for message in self.messages)
+
+    @property
+    def usage(self) -> Usage:
+        """What every model call of the turn used, together."""
+        return sum((one.usage for one in self.spent), Usage())
 
     @property
     def tokens(self) -> int:
@@ -208,7 +214,7 @@ def evolve_model(turn: Turn, event: ModelEvent, fact: Recorded) -> Turn:
             return replace(turn, asked=event, waiting=True)
         case ModelFailed():
             turn = _answered(turn, fact)
-            return replace(turn, waiting=False, usage=turn.usage + (event.usage or Usage()))
+            return replace(turn, waiting=False, spent=_spent(turn, event.usage, None))
         case ModelResponded(message=message):
             turn = _answered(turn, fact)
             return replace(
@@ -217,7 +223,7 @@ def evolve_model(turn: Turn, event: ModelEvent, fact: Recorded) -> Turn:
                 answer=event,
                 messages=(*turn.messages, message),
                 calls=tuple(Call(part) for part in message.tool_calls),
-                usage=turn.usage + event.usage,
+                spent=_spent(turn, event.usage, event.model),
             )
         case OutputRejected(feedback=feedback):
             if turn.waits_for != "end":
@@ -230,6 +236,13 @@ def evolve_model(turn: Turn, event: ModelEvent, fact: Recorded) -> Turn:
             )
         case _:
             assert_never(event)
+
+
+def _spent(turn: Turn, usage: Usage | None, model: str | None) -> tuple[ModelUsage, ...]:
+    asked = turn.asked
+    if asked is None or usage is None:
+        return turn.spent
+    return (*turn.spent, ModelUsage(asked.provider, model or asked.model, usage))
 
 
 def _answered(turn: Turn, fact: Recorded) -> Turn:

@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from agent.eventstore.record import Recorded
 
 
+class ModelUsage(msgspec.Struct, frozen=True):
+    """What one model call used.
+
+    ``model`` is the one that answered, in the provider's words, else the one that was asked.
+    """
+
+    provider: str
+    model: str
+    usage: Usage
+
+
 class SessionUsage(msgspec.Struct, frozen=True):
     """Tokens of every model response, whatever became of its turn.
 

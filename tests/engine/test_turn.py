@@ -32,6 +32,7 @@ from agent.eventstore.messages import (
 from agent.eventstore.values import Settings, Usage
 from agent.projections.pairing import PairingError
 from agent.projections.session import SessionState
+from agent.projections.usage import ModelUsage
 from tests.engine.given import OWNER, STARTED, Stage, add, answered, fail, failed, outcome
 
 ADD = Call("add", {"a": 1, "b": 2})
@@ -49,7 +50,7 @@ def test_plain_turn_makes_two_commits():
         output=None,
         messages=(Message.user("Hi"), Message.assistant("Hello")),
         tool_calls=(),
-        usage=Usage(3, 4),
+        spent=(ModelUsage("scripted", "m", Usage(3, 4)),),
         finish_reason="stop",
         model="m",
         version=5,
