@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, cast
 from agent.engine.errors import MalformedResponse
 from agent.engine.providers.wire import Object, an_object, decoded, malformed
 from agent.engine.sse import ServerSentEvent, SSEParser
+from agent.eventstore.errors import InvalidEvent
+from agent.eventstore.rawjson import check_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +59,18 @@ class Reading(ABC):
         """The whole answer."""
 
 
+def _keepable(reading: Reading) -> Answer:
+    """The answer, if what it holds for its provider alone fits into a log."""
+    try:
+        answer = reading.answer()
+        for part in answer.message.parts:
+            if part.opaque is not None:
+                check_raw(part.opaque.data, of="answer", path=part.type)
+    except (InvalidEvent, RecursionError) as error:
+        raise malformed(reading.provider, f"it cannot be kept ({error})") from error
+    return answer
+
+
 class WholeParser:
     """Reads an answer that comes in one piece."""
 
@@ -83,7 +97,7 @@ class WholeParser:
 
     def answer(self) -> Answer:
         """The answer. Raises :class:`ProviderError`."""
-        return self._reading.answer()
+        return _keepable(self._reading)
 
 
 class StreamParser(ABC):
@@ -137,7 +151,7 @@ class StreamParser(ABC):
         """The answer. Raises :class:`ProviderError`, also for a stream that was cut."""
         if self._whole is None and not (self.ended or self._reading.complete):
             raise self._cut()
-        return self._reading.answer()
+        return _keepable(self._reading)
 
     def _cut(self) -> MalformedResponse:
         provider = self._reading.provider
