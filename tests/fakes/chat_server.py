@@ -9,6 +9,7 @@ Scripted replies are used up first, in order, by valid requests only; then the d
 model of `chat_model` answers. Every request is recorded, refused ones too.
 """
 
+import dataclasses
 import socket
 import struct
 import sys
@@ -56,6 +57,7 @@ class Request:
         return self.json["messages"]
 
 
+Manners: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 Scripted: TypeAlias = Reply | Callable[[Request], Reply]
 
 
@@ -69,9 +71,14 @@ class _Answer:
 
 
 class ChatServer:
-    """A context manager that serves on 127.0.0.1 and a free port."""
+    """A context manager that serves on 127.0.0.1 and a free port.
 
-    def __init__(self) -> None:
+    ``manners`` makes another vendor of it: given a body, it refuses what that vendor refuses and
+    returns the body without what only that vendor takes.
+    """
+
+    def __init__(self, manners: Manners = dict) -> None:
+        self._manners = manners
         self.requests: list[Request] = []
         self.connections = 0
         self.closing = threading.Event()
@@ -150,7 +157,7 @@ class ChatServer:
             number = self._answered
             self.requests.append(request)
         try:
-            _check(request)
+            request = _checked(request, self._manners)
         except ApiError as error:
             return number, _plain(Error(error.status, error.body))
         with self._lock:
@@ -182,13 +189,15 @@ class ChatServer:
         return _Answer(200, headers, [chat_wire.completion_body(completion)], how=how)
 
 
-def _check(request: Request) -> None:
+def _checked(request: Request, manners: Manners) -> Request:
     if request.path != PATH:
         raise ApiError(f"Invalid URL ({request.method} {request.path})", status=404)
     if request.method != "POST":
         raise ApiError(f"Not allowed to {request.method} on {request.path}", status=405)
     check_headers(request.headers)
-    check_body(parse(request.body))
+    body = manners(parse(request.body))
+    check_body(body)
+    return dataclasses.replace(request, json=body)
 
 
 def _plain(reply: Error | RawBody) -> _Answer:

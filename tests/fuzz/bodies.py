@@ -7,19 +7,16 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-import msgspec
-
 from agent.engine.errors import ProviderError
 from agent.engine.failures import failure_of
 from agent.engine.http.exchange import Parser
 from agent.engine.provider import Answer, Delta, ReasoningDelta, TextDelta
-from agent.engine.providers.chat_completions.encoding import encode_message
 from agent.engine.providers.failures import Asked, read_failure
 from agent.engine.sse import SSEParser
 from agent.eventstore.codec import CODEC
 from agent.eventstore.events import ModelFailed, ModelResponded
 from agent.eventstore.messages import Message, ReasoningPart
-from tests.engine.providers.chat_completions.given import stream_parser, whole_parser
+from tests.engine.providers.chat_completions.given import items, stream_parser, whole_parser
 from tests.engine.providers.reading import cut
 from tests.fuzz.mutators import cut as cut_off
 from tests.fuzz.mutators import mutate
@@ -83,8 +80,7 @@ def check_storable(end: Answer | ProviderError) -> None:
             elapsed=0.0,
         )
     )
-    for item in encode_message(end.message, {}):
-        msgspec.json.decode(item)
+    items(end.message)
 
 
 def check_sense(outcome: Outcome) -> None:

@@ -24,6 +24,7 @@ from agent.eventstore.messages import (
 from agent.eventstore.values import Usage
 from tests.engine.providers.chat_completions.given import (
     DONE,
+    ORIGIN,
     call,
     chunk,
     completion,
@@ -70,8 +71,9 @@ def test_everything_at_once() -> None:
         "reasoning": "Let me see",
         "tool_calls": [call("f", "{}", id="a", index=0)],
     }
+    kept = ORIGIN.opaque({"message": {"reasoning": "Let me see"}})
     parts = (
-        ReasoningPart("Let me see"),
+        ReasoningPart("Let me see", kept),
         TextPart("Hm"),
         RefusalPart("No"),
         ToolCallPart("a", "f", "{}"),
