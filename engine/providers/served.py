@@ -37,6 +37,8 @@ class ServedProvider(Provider, Generic[D]):
     """
 
     rules: ClassVar[str] = "1"
+    conversation: ClassVar[tuple[str, ...]] = ("messages",)
+    """The fields of a body that hold the conversation, that of the messages first."""
 
     def __init__(
         self,
