@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from pydantic import BaseModel
 
-from agent import Agent, Message, Session, tool
+from agent import Agent, Part, Session, tool
 from agent.engine.errors import ConfigurationError, MissingAPIKey
 from agent.engine.providers import connect
 from agent.engine.providers.vendors import VENDORS
-from agent.eventstore.messages import ToolCallPart
 from tests.fakes import ChatServer, RawBody, Text
 from tests.fakes.chat_server import Manners
 from tests.fakes.chat_vendors import deepseek, mistral, newer, older, openly, zai
@@ -140,20 +140,18 @@ def halves(text: str) -> tuple[str, str]:
     return text[: len(text) // 2], text[len(text) // 2 :]
 
 
-def answers(session: Session) -> list[Message]:
-    """The assistant's messages, with the provider's ids instead of ours."""
-    return [
-        Message("assistant", tuple(nameless(part) for part in said.parts))
-        for said in session.messages
-        if said.role == "assistant"
-    ]
+def answers(session: Session) -> list[list[Any]]:
+    """The parts of the assistant's messages, with the provider's ids instead of ours."""
+    said = [message for message in session.messages if message.role == "assistant"]
+    return [[plain(part) for part in message.parts] for message in said]
 
 
-def nameless(part: Any) -> Any:
-    """A call without the id that is ours."""
-    if not isinstance(part, ToolCallPart):
-        return part
-    return ToolCallPart("", part.name, part.arguments, part.provider_id, part.opaque)
+def plain(part: Part) -> Any:
+    """A part as plain values, without the id that is ours."""
+    fields: Any = msgspec.to_builtins(part)
+    if part.opaque is not None:
+        fields["opaque"]["data"] = json.loads(bytes(part.opaque.data))
+    return {**fields, "call_id": ""}
 
 
 def test_every_vendor_has_a_kind() -> None:
