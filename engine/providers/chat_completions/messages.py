@@ -64,10 +64,10 @@ class MessageEncoder(msgspec.Struct, frozen=True):
 
     def _content(self, parts: Sequence[Part]) -> str | list[Any]:
         """Text if that is all there is; else a list of items."""
-        if all(isinstance(part, TextPart) and self._raw_item(part) is None for part in parts):
-            return "".join(part.text for part in parts if isinstance(part, TextPart))
         items = [item for part in parts if (item := self._content_item(part))]
-        return items or ""
+        if all(item.keys() == {"type", "text"} for item in items):
+            return "".join(item["text"] for item in items)
+        return items
 
     def _content_item(self, part: Part) -> Object | None:
         raw = self._raw_item(part)
