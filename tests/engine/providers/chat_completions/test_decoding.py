@@ -59,7 +59,7 @@ AUDIO = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "w
         ([user(IMAGE)], [user({"type": "image_url", "image_url": {"url": PNG}})]),
         ([user(FILE)], [user({"type": "file", "file": FILE["file"]})]),
         ([user(CACHED)], [{"role": "user", "content": "Hi"}]),
-        ([user(AUDIO, CACHED)], [user({"type": "text", "text": "Hi"})]),
+        ([user(AUDIO, CACHED)], [{"role": "user", "content": "Hi"}]),
         (
             [user({"type": "file", "file": {"file_id": "f-1"}}, IMAGE)],
             [user({"type": "image_url", "image_url": {"url": PNG}})],
