@@ -1,4 +1,8 @@
-"""What a provider of one's own is made of: subclass :class:`Provider`."""
+"""What a provider of one's own is made of, and conversations in the words of providers.
+
+Subclass :class:`Provider`; :func:`read_messages` and :func:`write_messages` bring and take a
+history.
+"""
 
 from agent.engine.provider import (
     Answer,
@@ -11,6 +15,8 @@ from agent.engine.provider import (
     ReasoningDelta,
     TextDelta,
 )
+from agent.engine.providers.formats import read_messages, write_messages
+from agent.engine.providers.transcript import Transcript
 from agent.eventstore.values import (
     FinishReason,
     OutputSchema,
@@ -33,5 +39,8 @@ __all__ = [
     "Settings",
     "TextDelta",
     "ToolDefinition",
+    "Transcript",
     "Usage",
+    "read_messages",
+    "write_messages",
 ]

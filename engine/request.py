@@ -184,7 +184,7 @@ class RequestBuilder:
         def encoded(message: Message, before: Message | None) -> _Encoded:
             if known := ahead.get(id(message)):
                 return known
-            context = _context(message, before, prompt.model, attachments)
+            context = message_context(message, before, prompt.model, attachments)
             return _Encoded(message, provider.encode_message(message, context))
 
         for message in reading.history(skip=prefix.seen):
@@ -201,9 +201,10 @@ class RequestBuilder:
             del self._prefixes[next(iter(self._prefixes))]
 
 
-def _context(
+def message_context(
     message: Message, before: Message | None, model: str, attachments: Mapping[str, bytes]
 ) -> MessageContext:
+    """What the encoding of a message may depend on; ``before`` is the message before it."""
     given = {blob.digest: blob.data for blob in message.blobs() if blob.data is not None}
     asked = before.tool_calls if before is not None and message.role == "tool" else ()
     calls = {call.call_id: call for call in asked}

@@ -5,13 +5,17 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from agent.engine.providers.vendors import VENDORS
 from tests.fakes.chat_server import ChatServer
 
 settings.register_profile("quick", max_examples=25, derandomize=True, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-FOREIGN = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_")
+VARIABLES = {
+    name for vendor in VENDORS.values() for name in (vendor.key_variable, vendor.url_variable)
+}
+FOREIGN = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", *VARIABLES)
 
 
 @pytest.fixture(autouse=True)

@@ -39,12 +39,14 @@ def connect(
         if base_url is not None or api_key is not None:
             raise ConfigurationError("base_url and api_key belong to the provider object itself")
         return provider
-    vendor = VENDORS.get(provider)
+    made, vendor = protocol_of(provider)
+    return made(vendor, base_url=base_url, api_key=api_key, timeout=timeout)
+
+
+def protocol_of(name: str) -> tuple[type[ServedProvider[Any]], Vendor[Any]]:
+    """The class that speaks a protocol, and its vendor. Raises :class:`UnknownProvider`."""
+    vendor = VENDORS.get(name)
     if vendor is None:
-        raise UnknownProvider(provider, tuple(sorted(VENDORS)))
-    return _protocol(vendor)(vendor, base_url=base_url, api_key=api_key, timeout=timeout)
-
-
-def _protocol(vendor: Vendor[Any]) -> type[ServedProvider[Any]]:
+        raise UnknownProvider(name, tuple(sorted(VENDORS)))
     module = import_module(f"agent.engine.providers.{vendor.api}.api")
-    return getattr(module, _CLASSES[vendor.api])
+    return getattr(module, _CLASSES[vendor.api]), vendor

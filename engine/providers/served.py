@@ -37,6 +37,8 @@ class ServedProvider(Provider, Generic[D]):
     """
 
     rules: ClassVar[str] = "1"
+    conversation: ClassVar[tuple[str, ...]] = ("messages",)
+    """The fields of a body that hold the conversation, that of the messages first."""
 
     def __init__(
         self,
@@ -47,9 +49,8 @@ class ServedProvider(Provider, Generic[D]):
         timeout: float = 600.0,
     ) -> None:
         self.name, self.api = vendor.name, vendor.api
-        url = base_url or os.environ.get(vendor.url_variable) or vendor.base_url
-        self.base_url = url.strip().rstrip("/")
-        own = _host(self.base_url).endswith(vendor.hosts)
+        self.base_url = _base_url(vendor, base_url)
+        own = f".{_host(self.base_url)}".endswith(vendor.hosts)
         self._key_variable = vendor.key_variable
         self._api_key = _sendable(api_key or os.environ.get(vendor.key_variable) or "", vendor)
         self._needs_key = own
@@ -127,6 +128,18 @@ class ServedProvider(Provider, Generic[D]):
             self._api_key,
             request.cancelled,
         )
+
+
+def _base_url(vendor: Vendor[Any], given: str | None) -> str:
+    """Where the vendor is. Raises :class:`ConfigurationError` if that has to be said and is not."""
+    url = given or os.environ.get(vendor.url_variable) or vendor.base_url
+    url = url.strip().rstrip("/")
+    if not url:
+        raise ConfigurationError(
+            f"{vendor.name} has no address of its own: pass base_url=... or set "
+            f"{vendor.url_variable}, like {vendor.example}"
+        )
+    return url + vendor.path if vendor.path and not urlsplit(url).path else url
 
 
 def _host(url: str) -> str:

@@ -38,9 +38,22 @@ class Dialect(msgspec.Struct, frozen=True):
 
 
 class ChatDialect(Dialect, frozen=True):
-    """Chat Completions: which name the token limit has."""
+    """Chat Completions.
+
+    ``max_tokens``: the token limit has its older name. ``json_schema``: the server can be held to a
+    schema; else it is told the schema and held to JSON. ``stream_options``: it knows the field that
+    asks for usage in streams; else usage comes unasked. ``reasoning_content``: an assistant message
+    must say what was reasoned, if only "". ``short_ids``: ids of calls are nine letters and digits.
+    ``seed`` is the name of that setting; ``top_k`` says whether there is one.
+    """
 
     max_tokens: bool = False
+    json_schema: bool = True
+    stream_options: bool = True
+    reasoning_content: bool = False
+    short_ids: bool = False
+    top_k: bool = False
+    seed: str = "seed"
 
     def limit(self, model: str) -> str:
         """The name of the token limit."""
@@ -65,7 +78,8 @@ class Vendor(msgspec.Struct, Generic[D], frozen=True):
     """A server of a protocol.
 
     ``hosts`` are the ends of the host names that need a key and speak ``dialect``; every other
-    server that is named by ``base_url`` speaks ``elsewhere``.
+    server that is named by ``base_url`` speaks ``elsewhere``. One with no ``base_url`` has to be
+    told it, like ``example``; ``path`` is added to an address that has none.
     """
 
     name: str
@@ -76,6 +90,8 @@ class Vendor(msgspec.Struct, Generic[D], frozen=True):
     hosts: tuple[str, ...]
     dialect: D
     elsewhere: D
+    path: str = ""
+    example: str = ""
 
 
 _COMPATIBLE = ChatDialect(max_tokens=True)
@@ -103,4 +119,74 @@ OPENAI_RESPONSES = Vendor(
     ResponsesDialect(plain_reasoning=True),
 )
 
-VENDORS: dict[str, Vendor[Any]] = {vendor.name: vendor for vendor in (OPENAI, OPENAI_RESPONSES)}
+
+def _chat(
+    name: str, base_url: str, variables: str, host: str = "", dialect: ChatDialect = _COMPATIBLE
+) -> Vendor[ChatDialect]:
+    """A server that speaks one dialect wherever it is; without ``host`` none of it needs a key."""
+    hosts = (f".{host}",) if host else ()
+    key = f"{variables}_API_KEY"
+    url = f"{variables}_BASE_URL"
+    return Vendor(name, "chat_completions", base_url, key, url, hosts, dialect, dialect)
+
+
+_LOCAL = ChatDialect(max_tokens=True, top_k=True)
+
+AZURE = Vendor(
+    "azure",
+    "chat_completions",
+    "",
+    "AZURE_OPENAI_API_KEY",
+    "AZURE_OPENAI_ENDPOINT",
+    (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"),
+    ChatDialect(),
+    ChatDialect(),
+    "/openai/v1",
+    "https://my-resource.openai.azure.com/openai/v1",
+)
+HUGGINGFACE = msgspec.structs.replace(
+    _chat("huggingface", "https://router.huggingface.co/v1", "HF", "huggingface.co"),
+    key_variable="HF_TOKEN",
+)
+LM_STUDIO = msgspec.structs.replace(
+    _chat("lmstudio", "http://localhost:1234/v1", "LMSTUDIO", dialect=_LOCAL),
+    key_variable="LM_API_TOKEN",
+)
+
+_ALL: tuple[Vendor[Any], ...] = (
+    OPENAI,
+    OPENAI_RESPONSES,
+    AZURE,
+    _chat("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS", "cerebras.ai", ChatDialect()),
+    _chat(
+        "deepseek",
+        "https://api.deepseek.com",
+        "DEEPSEEK",
+        "deepseek.com",
+        ChatDialect(max_tokens=True, json_schema=False, reasoning_content=True),
+    ),
+    _chat("groq", "https://api.groq.com/openai/v1", "GROQ", "groq.com", ChatDialect()),
+    HUGGINGFACE,
+    _chat("llama.cpp", "http://localhost:8080/v1", "LLAMA", dialect=_LOCAL),
+    LM_STUDIO,
+    _chat(
+        "mistral",
+        "https://api.mistral.ai/v1",
+        "MISTRAL",
+        "mistral.ai",
+        ChatDialect(max_tokens=True, stream_options=False, short_ids=True, seed="random_seed"),
+    ),
+    _chat("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER", "openrouter.ai", _LOCAL),
+    _chat("together", "https://api.together.ai/v1", "TOGETHER", "together.ai", _LOCAL),
+    _chat("vllm", "http://localhost:8000/v1", "VLLM", dialect=_LOCAL),
+    _chat("xai", "https://api.x.ai/v1", "XAI", "x.ai", ChatDialect()),
+    _chat(
+        "zai",
+        "https://api.z.ai/api/paas/v4",
+        "ZAI",
+        "z.ai",
+        ChatDialect(max_tokens=True, json_schema=False),
+    ),
+)
+
+VENDORS: dict[str, Vendor[Any]] = {vendor.name: vendor for vendor in _ALL}

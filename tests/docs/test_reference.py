@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from agent import errors
+from agent.engine.providers.vendors import VENDORS
 from agent.eventstore.events import EVENTS
 from agent.eventstore.messages import Part
 
@@ -79,3 +80,26 @@ def test_every_error_is_in_the_tables() -> None:
     parents = {parent for cls in classes for parent in cls.__mro__[1:]}
     leaves = {cls.__name__ for cls in classes if cls not in parents}
     assert sorted(leaves - named) == []
+
+
+PROVIDERS = (ROOT / "docs/providers.md").read_text()
+
+
+def test_every_provider_is_described_as_it_is() -> None:
+    """The table of providers is the table in the code."""
+    rows = [
+        f"| `{vendor.name}` | `{vendor.api}` | `{vendor.key_variable}` | "
+        f"{f'`{vendor.base_url}`' if vendor.base_url else 'yours'} | `{vendor.url_variable}` |"
+        for vendor in VENDORS.values()
+    ]
+    table = re.search(r"^\| provider \|.*\n\|-.*\n((?:\|.*\n)+)", PROVIDERS, re.MULTILINE)
+    assert table
+    assert table[1].splitlines() == sorted(rows)
+
+
+def test_every_protocol_is_described() -> None:
+    """What each protocol does stands in one row."""
+    table = re.search(r"^\| protocol \|.*\n\|-.*\n((?:\|.*\n)+)", PROVIDERS, re.MULTILINE)
+    assert table
+    described = re.findall(r"^\| `(\w+)` \|", table[1], re.MULTILINE)
+    assert sorted(described) == sorted({vendor.api for vendor in VENDORS.values()})

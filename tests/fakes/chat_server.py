@@ -9,6 +9,7 @@ Scripted replies are used up first, in order, by valid requests only; then the d
 model of `chat_model` answers. Every request is recorded, refused ones too.
 """
 
+import dataclasses
 import socket
 import struct
 import sys
@@ -54,6 +55,7 @@ class Request:
         return self.json["messages"]
 
 
+Manners: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 Scripted: TypeAlias = Reply | Callable[[Request], Reply]
 
 
@@ -70,11 +72,15 @@ class ChatServer:
     """A context manager that serves on 127.0.0.1 and a free port.
 
     A subclass serves another API: its path, what it refuses, what it thinks and how it answers.
+
+    ``manners`` makes another vendor of it: given a body, it refuses what that vendor refuses and
+    returns the body without what only that vendor takes.
     """
 
     path = PATH
 
-    def __init__(self) -> None:
+    def __init__(self, manners: Manners = dict) -> None:
+        self._manners = manners
         self.requests: list[Request] = []
         self.connections = 0
         self.closing = threading.Event()
@@ -153,7 +159,7 @@ class ChatServer:
             number = self._answered
             self.requests.append(request)
         try:
-            self.check(request)
+            request = self.check(request)
         except ApiError as error:
             return number, _plain(Error(error.status, error.body))
         with self._lock:
@@ -173,14 +179,16 @@ class ChatServer:
             return number, _Answer(200, headers, body, streamed=True, how=how)
         return number, _Answer(200, {"content-type": "application/json"}, body, how=how)
 
-    def check(self, request: Request) -> None:
-        """Raise `ApiError` for a request that the API refuses."""
+    def check(self, request: Request) -> Request:
+        """The request in the API's own words. Raise `ApiError` for what it refuses."""
         if request.path != self.path:
             raise ApiError(f"Invalid URL ({request.method} {request.path})", status=404)
         if request.method != "POST":
             raise ApiError(f"Not allowed to {request.method} on {request.path}", status=405)
         check_headers(request.headers)
-        self.check_body(parse(request.body))
+        body = self._manners(parse(request.body))
+        self.check_body(body)
+        return dataclasses.replace(request, json=body)
 
     def check_body(self, body: Any) -> None:
         """Raise `ApiError` for a body that the API refuses."""

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
-import msgspec
-
 from agent.engine.errors import ProviderError
 from agent.engine.failures import failure_of
 from agent.engine.http.exchange import Parser
@@ -25,13 +23,14 @@ ASKED = Asked("openai", "m", "https://example.com/v1", "KEY")
 
 
 class Body(NamedTuple):
-    """The body of an API, whole or streamed: how it is read, and how its message goes back.
+    """The body of an API, whole or streamed: how it is read, and how its message goes back,
+    decoded.
 
     ``strict_text`` is the text of a body that keeps to the protocol, None for any other.
     """
 
     parser: Callable[[], Parser]
-    encode: Callable[[Message], Sequence[bytes]]
+    encode: Callable[[Message], object]
     strict_text: Callable[[bytes], str | None]
 
 
@@ -143,8 +142,7 @@ class Bodies(Target):
     def _check_said_again(self, end: Answer | ProviderError) -> None:
         """An answer has to fit into the next request."""
         if isinstance(end, Answer):
-            for item in self._body.encode(end.message):
-                msgspec.json.decode(item)
+            self._body.encode(end.message)
 
     def _check_cut(self, body: bytes, end: Answer | ProviderError) -> None:
         """A beginning that passes for an answer says what the whole says.

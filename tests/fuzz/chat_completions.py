@@ -2,13 +2,10 @@
 
 import json
 import re
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from agent.engine.providers.chat_completions.encoding import encode_message
-from agent.eventstore.messages import Message
-from tests.engine.providers.chat_completions.given import stream_parser, whole_parser
+from tests.engine.providers.chat_completions.given import items, stream_parser, whole_parser
 from tests.fuzz.bodies import Body, events_of
 
 
@@ -37,10 +34,5 @@ def _content(value: Any, key: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", content)
 
 
-def encode(message: Message) -> Sequence[bytes]:
-    """The message as the next request has it."""
-    return encode_message(message, {})
-
-
-STREAM = Body(stream_parser, encode, partial(strict_text, stream=True))
-WHOLE = Body(whole_parser, encode, partial(strict_text, stream=False))
+STREAM = Body(stream_parser, items, partial(strict_text, stream=True))
+WHOLE = Body(whole_parser, items, partial(strict_text, stream=False))

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from agent.engine.provider import MessageContext
@@ -78,9 +78,11 @@ WHOLES = tuple(
 )
 
 
-def encode(message: Message) -> Sequence[bytes]:
-    """The message as the next request has it."""
-    return encode_message(message, MessageContext(ORIGIN.model), ORIGIN, OPENAI_RESPONSES.dialect)
+def items(message: Message) -> list[Any]:
+    """The items that a message becomes in the next request."""
+    context = MessageContext(ORIGIN.model)
+    encoded = encode_message(message, context, ORIGIN, OPENAI_RESPONSES.dialect)
+    return [json.loads(item) for item in encoded]
 
 
 def strict_stream(body: bytes) -> str | None:
@@ -119,5 +121,5 @@ def _texts(value: Any) -> Iterator[str]:
                     yield piece["text"]
 
 
-STREAM = Body(stream_parser, encode, strict_stream)
-WHOLE = Body(whole_parser, encode, strict_whole)
+STREAM = Body(stream_parser, items, strict_stream)
+WHOLE = Body(whole_parser, items, strict_whole)

@@ -15,6 +15,7 @@ from agent.eventstore.core import verified
 from agent.stores import MemoryStore
 from tests.engine.given import add, fail, kinds
 from tests.fakes import ChatServer, RawBody, Text
+from tests.fakes.chat_vendors import openly
 from tests.fuzz import corpus
 from tests.fuzz.mutators import mutate
 from tests.fuzz.runner import Target
@@ -37,7 +38,7 @@ class Turns(Target):
     @cached_property
     def _server(self) -> ChatServer:
         """A server for as long as this process lives, or until :meth:`close`."""
-        return ChatServer().__enter__()
+        return ChatServer(openly).__enter__()
 
     @cached_property
     def _agent(self) -> Agent:

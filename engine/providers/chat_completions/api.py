@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.engine.providers.chat_completions import decoding, encoding
+from agent.engine.providers.chat_completions.messages import MessageEncoder
 from agent.engine.providers.chat_completions.parsing import ChatReading
 from agent.engine.providers.served import ServedProvider
 from agent.engine.providers.vendors import ChatDialect
@@ -27,7 +28,7 @@ class ChatCompletions(ServedProvider[ChatDialect]):
 
     def encode_message(self, message: Message, context: MessageContext) -> Sequence[bytes]:
         """The message as items of ``messages``: one, or one for each tool result."""
-        return encoding.encode_message(message, context.attachments)
+        return MessageEncoder(self.dialect, self.origin(context.model), context).encode(message)
 
     def encode_frame(self, prompt: Prompt) -> Frame:
         """Everything but the messages."""

@@ -6,16 +6,21 @@ the index, the id or both, give every call the index 0, or repeat id and name in
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from agent.engine.providers.chat_completions.folding import merged
 from agent.engine.providers.wire import Object, as_object, as_string
 from agent.eventstore.messages import ToolCallPart
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from agent.engine.providers.origin import Origin
+
+_SAID = ("index", "id", "type", "function")
 MOST_CALLS = 1000
 """An answer with more calls is no answer: each would be run."""
 
@@ -28,10 +33,12 @@ class _Call:
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
+        self.more: Object = {}
 
     def add(self, fragment: _Fragment) -> None:
         self.id = self.id or fragment.id
         self.name = self.name or fragment.name
+        self.more = merged("", self.more, fragment.more)
         if fragment.arguments:
             self.arguments.append(fragment.arguments)
 
@@ -44,8 +51,15 @@ class _Call:
             return False
         return True
 
-    def part(self) -> ToolCallPart:
-        return ToolCallPart(self.id, self.name, "".join(self.arguments))
+    def part(self, origin: Origin, kept: Collection[str]) -> ToolCallPart:
+        """The call; with its raw item if there is more to it, and its id if that is in ``kept``."""
+        arguments = "".join(self.arguments)
+        if not (self.more or self.id in kept):
+            return ToolCallPart(self.id, self.name, arguments)
+        named = {"id": self.id} if self.id in kept else {}
+        function = {"name": self.name, "arguments": arguments, **self.more.get("function", {})}
+        item = {**named, "type": "function", **self.more, "function": function}
+        return ToolCallPart(self.id, self.name, arguments, opaque=origin.opaque(item))
 
 
 class _Fragment(msgspec.Struct, frozen=True):
@@ -53,6 +67,7 @@ class _Fragment(msgspec.Struct, frozen=True):
     id: str
     name: str
     arguments: str
+    more: Object
 
     def continues(self, call: _Call) -> bool:
         """Whether this belongs to a call that has its index, or stands last."""
@@ -105,10 +120,16 @@ class CollectedCalls:
             found = last
         return found if found is not None and fragment.continues(found) else None
 
-    def parts(self) -> list[ToolCallPart]:
-        """The calls, without those of which nothing came."""
-        calls = sorted(self._calls, key=lambda call: call.index)
-        return [call.part() for call in calls if call.id or call.name or call.arguments]
+    def parts(self, origin: Origin, kept: Collection[str] = ()) -> list[ToolCallPart]:
+        """The calls, without those of which nothing came.
+
+        Those whose ids are in ``kept`` go back under them.
+        """
+        ordered = sorted(self._calls, key=lambda call: call.index)
+        calls = [call for call in ordered if call.id or call.name or call.arguments]
+        ids = Counter(call.id for call in calls)
+        unique = {call_id for call_id in kept if ids[call_id] == 1}
+        return [call.part(origin, unique) for call in calls]
 
 
 def _fragment(item: Object) -> _Fragment:
@@ -121,4 +142,15 @@ def _fragment(item: Object) -> _Fragment:
         as_string(item.get("id")),
         as_string(function.get("name")),
         as_string(arguments),
+        more_of(item),
     )
+
+
+def more_of(item: Object) -> Object:
+    """What a call says besides what every call says, such as a signature."""
+    function = _without(as_object(item.get("function")), ("name", "arguments"))
+    return _without(item, _SAID) | ({"function": function} if function else {})
+
+
+def _without(item: Object, names: Collection[str]) -> Object:
+    return {key: value for key, value in item.items() if key not in names and value is not None}

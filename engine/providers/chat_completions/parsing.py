@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agent.engine.provider import Answer, Delta, ReasoningDelta, TextDelta
 from agent.engine.providers.chat_completions.calls import CollectedCalls
+from agent.engine.providers.chat_completions.folding import Folded
+from agent.engine.providers.chat_completions.said import (
+    detail_ids,
+    field_reasoning,
+    said_parts,
+    spoken,
+)
 from agent.engine.providers.failures import error_in_answer
 from agent.engine.providers.parsers import Reading
 from agent.engine.providers.wire import (
@@ -21,7 +28,7 @@ from agent.engine.providers.wire import (
     as_string,
     malformed,
 )
-from agent.eventstore.messages import Message, Part, ReasoningPart, RefusalPart, TextPart
+from agent.eventstore.messages import Message
 from agent.eventstore.values import FinishReason, Usage
 
 if TYPE_CHECKING:
@@ -48,9 +55,9 @@ class ChatReading(Reading):
 
     def __init__(self, origin: Origin) -> None:
         super().__init__(origin)
-        self.text: list[str] = []
+        self.said = Folded()
         self.reasoning: list[str] = []
-        self.refusal: list[str] = []
+        self.thought = False
         self.calls = CollectedCalls()
         self.finish_reason: str | None = None
         self.usage = Usage()
@@ -98,23 +105,22 @@ class ChatReading(Reading):
             self.usage = _usage(cast("Object", usage))
 
     def _add_said(self, said: Object) -> Iterator[Delta]:
-        content = said.get("content")
+        content, thought = said.get("content"), ""
+        # What a list says of the reasoning stands in its place there; before it, beside it.
+        reasoning = "" if self.thought else field_reasoning(said)
         if isinstance(content, str):
             text = content
         elif isinstance(content, list):
-            text = _parts(cast("Any", content), "text")
+            text, thought = spoken(cast("Any", content))
         else:
             text = self._check_absent(content, "content")
-        reasoning = _reasoning(said)
-        if reasoning:
-            self.reasoning.append(reasoning)
-            yield ReasoningDelta(reasoning)
+        self.said.add(said)
+        self.thought = self.thought or bool(thought)
+        self.reasoning.append(reasoning)
+        if reasoning or thought:
+            yield ReasoningDelta(reasoning + thought)
         if text:
-            self.text.append(text)
             yield TextDelta(text)
-        refusal = said.get("refusal")
-        if refusal:
-            self.refusal.append(as_string(refusal))
         calls = said.get("tool_calls")
         if isinstance(calls, list):
             self._add_calls(cast("list[Any]", calls))
@@ -137,22 +143,21 @@ class ChatReading(Reading):
         """The whole of it. Raises :class:`MalformedResponse`."""
         if not self.began:
             raise malformed(self.provider, "no choices")
-        reasoning, text = "".join(self.reasoning), "".join(self.text)
-        refusal, calls = "".join(self.refusal), self.calls.parts()
+        said = self.said.message()
+        parts = list(said_parts(said, "".join(self.reasoning), self.origin))
+        calls = self.calls.parts(self.origin, detail_ids(said))
         if not all(call.name for call in calls):
             raise malformed(self.provider, "a tool call without a name")
-        parts: list[Part] = [ReasoningPart(reasoning)] if reasoning else []
-        parts += [TextPart(text)] if text else []
-        parts += [RefusalPart(refusal)] if refusal else []
         raw = (self.finish_reason or "").lower()
         finish = _FINISH.get(raw, "other")
         if not (parts or calls or self.finish_reason):
             raise malformed(self.provider, "it says nothing, and not why")
         if raw == "tool_calls" and not (parts or calls):
             raise malformed(self.provider, "it ends in tool calls, but none came")
+        message = Message("assistant", (*parts, *calls))
         return Answer(
-            Message("assistant", (*parts, *calls)),
-            "tool_calls" if calls else "refusal" if refusal else finish,
+            message,
+            "tool_calls" if calls else "refusal" if message.refusal is not None else finish,
             self.finish_reason,
             self.usage,
             self.model,
@@ -166,32 +171,6 @@ def _first(choices: object) -> Object | None:
         if choice.get("index") in (0, None):
             return choice
     return None
-
-
-def _parts(content: object, kind: str) -> str:
-    """What a list of parts holds under the name of its kind, nested lists included."""
-    said: list[str] = []
-    waiting = [(content, kind)]
-    while waiting:
-        value, kind = waiting.pop()
-        parts = reversed(as_objects(value))
-        waiting += [(p.get(kind), "text") for p in parts if p.get("type") in (kind, None)]
-        said.append(as_string(value))
-    return "".join(said)
-
-
-def _reasoning(said: Object) -> str:
-    for key in ("reasoning_content", "reasoning"):
-        text = said.get(key)
-        if text:
-            return as_string(text)
-    content = said.get("content")
-    if isinstance(content, list):
-        return _parts(cast("Any", content), "thinking")
-    details = said.get("reasoning_details")
-    if details:
-        return "".join(as_string(d.get("text") or d.get("summary")) for d in as_objects(details))
-    return ""
 
 
 def _usage(usage: Object) -> Usage:

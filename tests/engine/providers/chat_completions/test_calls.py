@@ -5,6 +5,7 @@ import pytest
 from agent.engine.providers.chat_completions.calls import CollectedCalls
 from tests.engine.providers.chat_completions.given import (
     DONE,
+    ORIGIN,
     call,
     chunk,
     completion,
@@ -152,5 +153,5 @@ def test_many_calls_are_not_searched() -> None:
     for number in range(1000):
         indexed.add([call("f", "{}", index=Index(number))])
         named.add([call("f", "{}", id=Id(number))])
-    assert len(indexed.parts()) == len(named.parts()) == 1000
+    assert len(indexed.parts(ORIGIN)) == len(named.parts(ORIGIN)) == 1000
     assert Index.compared + Id.compared < 10_000

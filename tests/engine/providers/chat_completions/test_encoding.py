@@ -7,10 +7,7 @@ import pytest
 
 from agent.engine.errors import ConfigurationError
 from agent.engine.provider import Frame, Prompt
-from agent.engine.providers.chat_completions.encoding import (
-    encode_frame,
-    encode_message,
-)
+from agent.engine.providers.chat_completions.encoding import encode_frame
 from agent.engine.providers.vendors import OPENAI, ChatDialect
 from agent.eventstore.messages import (
     FilePart,
@@ -27,18 +24,13 @@ from agent.eventstore.messages import (
 )
 from agent.eventstore.rawjson import to_raw
 from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
+from tests.engine.providers.chat_completions.given import encoded, items
 
 PNG, PDF = b"\x89PNG", b"%PDF"
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
 PARAMETERS = b'{"type":"object","properties":{"b":{},"a":{}}}'
 WEATHER = ToolDefinition("get_weather", "Get it.", msgspec.Raw(PARAMETERS))
 OPAQUE = Opaque("openai", "responses", "o4", msgspec.Raw(b"{}"))
-
-
-def items(message: Message) -> list[Any]:
-    """The items of ``messages`` that a message becomes."""
-    attachments = {blob.digest: blob.data or b"" for blob in message.blobs()}
-    return [json.loads(item) for item in encode_message(message, attachments)]
 
 
 def frame(dialect: ChatDialect = OPENAI.dialect, model: str = "gpt-4o", **fields: Any) -> Frame:
@@ -100,7 +92,7 @@ def fields(
 )
 def test_the_bytes_of_a_message(message: Message, expected: bytes) -> None:
     """Each message has one encoding, for ever: the digests in logs depend on it."""
-    assert list(encode_message(message, {})) == [expected]
+    assert encoded(message) == [expected]
 
 
 def test_content_is_null_beside_calls() -> None:

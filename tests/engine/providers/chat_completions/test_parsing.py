@@ -16,6 +16,7 @@ from agent.engine.errors import (
 from agent.engine.provider import Answer, ReasoningDelta, TextDelta
 from agent.eventstore.messages import (
     Message,
+    OpaquePart,
     ReasoningPart,
     RefusalPart,
     TextPart,
@@ -24,6 +25,7 @@ from agent.eventstore.messages import (
 from agent.eventstore.values import Usage
 from tests.engine.providers.chat_completions.given import (
     DONE,
+    ORIGIN,
     call,
     chunk,
     completion,
@@ -70,8 +72,9 @@ def test_everything_at_once() -> None:
         "reasoning": "Let me see",
         "tool_calls": [call("f", "{}", id="a", index=0)],
     }
+    kept = ORIGIN.opaque({"message": {"reasoning": "Let me see"}})
     parts = (
-        ReasoningPart("Let me see"),
+        ReasoningPart("Let me see", kept),
         TextPart("Hm"),
         RefusalPart("No"),
         ToolCallPart("a", "f", "{}"),
@@ -518,3 +521,22 @@ def test_a_stream_cut_short_is_never_a_whole_answer(length: int) -> None:
     body = sse(chunk({"content": "Grüße, 世界"}), chunk({"content": "!"}))
     with pytest.raises(MalformedResponse):
         streamed(body[: length % len(body)])
+
+
+def test_what_no_log_can_keep() -> None:
+    """A field that is nested too deep makes the answer malformed: it could not come back."""
+    deep: Any = 1
+    for _ in range(150):
+        deep = {"a": deep}
+    for reader in (
+        lambda: whole(completion({"content": "Hi", "x": deep})),
+        lambda: streamed(sse(chunk({"content": "Hi", "x": deep}, finish="stop")), DONE),
+    ):
+        with pytest.raises(MalformedResponse, match="nested deeper"):
+            reader()
+
+
+def test_nesting_that_can_be_kept() -> None:
+    """A field that is nested less deep goes back."""
+    (part,) = whole(completion({"x": {"a": {"b": 1}}})).answer.message.parts
+    assert part == OpaquePart(ORIGIN.opaque({"message": {"x": {"a": {"b": 1}}}}))

@@ -1,0 +1,117 @@
+"""Conversations in the words of a provider, taken in and written out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from agent.engine.errors import InvalidPrompt
+from agent.engine.provider import Prompt
+from agent.engine.providers import protocol_of
+from agent.engine.request import message_context
+from agent.eventstore.messages import Message
+from agent.eventstore.values import Settings
+
+if TYPE_CHECKING:
+    from agent.engine.provider import Provider
+    from agent.engine.providers.served import ServedProvider
+    from agent.engine.providers.transcript import Transcript
+    from agent.engine.providers.wire import Object
+
+
+def read_messages(
+    data: Mapping[str, Any] | Iterable[Any],
+    format: str,  # noqa: A002 - what callers call it
+    *,
+    model: str = "",
+) -> Transcript:
+    """A conversation that was kept in a provider's own words, as a session takes it.
+
+    ``data`` is a list of messages or a whole request body, as JSON values or the objects of the
+    vendor's own client; ``format`` a name that ``Agent(provider=...)`` takes. Signatures and other
+    things that only their model understands go back to ``model`` (by default the body's) of that
+    provider. Raises :class:`UnknownProvider`, :class:`InvalidPrompt`.
+
+    >>> read_messages([{"role": "user", "content": "Hello"}], "openai").messages[0].text
+    'Hello'
+    """
+    provider = _provider(format)
+    value = _plain(data)
+    body: Object = {provider.conversation[0]: value} if isinstance(value, list) else value
+    if provider.conversation[0] not in body:
+        raise InvalidPrompt(
+            f"a request body of {format} holds its messages as {provider.conversation[0]!r}; this "
+            f"one has {', '.join(body) or 'nothing'}"
+        )
+    asked = model or body.get("model") or ""
+    return provider.read_body(body, provider.origin(str(asked)))
+
+
+def write_messages(
+    messages: Iterable[Message],
+    format: str,  # noqa: A002 - what callers call it
+    *,
+    system: str | None = None,
+    model: str = "",
+    attachments: Mapping[str, bytes] | None = None,
+) -> dict[str, Any]:
+    """A conversation in a provider's own words: those fields of a request body that hold it.
+
+    With ``"openai"`` that is ``{"messages": [...]}``. ``attachments`` are bytes by their SHA-256
+    (hex), for messages that came without them. Raises :class:`UnknownProvider`,
+    :class:`InvalidPrompt`.
+    """
+    provider = _provider(format)
+    frame = provider.encode_frame(Prompt(model, system, (), Settings(), None, stream=False))
+    items = [*frame.leading, *_items(messages, provider, model, attachments or {})]
+    body: Object = msgspec.json.decode(frame.start + b",".join(items) + frame.end)
+    return {name: body[name] for name in provider.conversation if name in body}
+
+
+def _provider(name: str) -> ServedProvider[Any]:
+    made, vendor = protocol_of(name)
+    return made(vendor, base_url=vendor.base_url or vendor.example, api_key="unused")
+
+
+def _items(
+    messages: Iterable[Message], provider: Provider, model: str, attachments: Mapping[str, bytes]
+) -> list[bytes]:
+    items: list[bytes] = []
+    before: Message | None = None
+    for place, message in enumerate(messages):
+        if not isinstance(message, Message):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            kind = type(message).__name__
+            raise InvalidPrompt(f"messages[{place}] is a {kind}; read_messages makes a Message")
+        context = message_context(message, before, model, attachments)
+        lacking = [b for b in message.blobs() if b.digest not in context.attachments]
+        if lacking:
+            raise InvalidPrompt(
+                f"messages[{place}] has an attachment without its bytes: pass "
+                f"attachments={{{lacking[0].digest!r}: ...}}"
+            )
+        items += provider.encode_message(message, context)
+        before = message
+    return items
+
+
+def _plain(data: object) -> Any:
+    """The data as plain JSON values. Raises :class:`InvalidPrompt`."""
+    if isinstance(data, str | bytes) or not isinstance(data, Mapping | Iterable):
+        raise InvalidPrompt(
+            f"data is a list of messages or a request body, not {type(data).__name__}"
+        )
+    given: object = cast("Any", data) if isinstance(data, Mapping) else list(cast("Any", data))
+    try:
+        return msgspec.json.decode(msgspec.json.encode(given, enc_hook=_dumped))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidPrompt(f"data is no JSON: {error}") from error
+
+
+def _dumped(value: object) -> object:
+    """The fields of an object of a vendor's client, which is a pydantic model."""
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"a {type(value).__name__} is none of its values")
+    return dump(mode="json", exclude_none=True)

@@ -1,0 +1,137 @@
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from agent import Agent
+from agent.engine.errors import InvalidPrompt, UnknownProvider
+from agent.engine.providers.vendors import VENDORS
+from agent.eventstore.messages import Blob, ImagePart, Message, TextPart
+from agent.providers import read_messages, write_messages
+from agent.testing import ScriptedModel
+
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
+CONVERSATION = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": [{"type": "text", "text": "What is this?"}, PIXEL]},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "a", "content": "a pixel"},
+    {"role": "assistant", "content": "A pixel."},
+]
+CHAT = [name for name, vendor in VENDORS.items() if vendor.api == "chat_completions"]
+STORED: dict[str, dict[str, Any]] = {
+    "openai": {"messages": CONVERSATION},
+    "azure": {"messages": CONVERSATION},
+    "deepseek": {
+        "messages": [
+            {**item, "reasoning_content": "Hm"} if item["role"] == "assistant" else item
+            for item in CONVERSATION
+        ]
+    },
+}
+"""A conversation as each format keeps it: the fields of a body, that of the messages first."""
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_what_was_brought_can_be_taken_again(name: str) -> None:
+    """A list and a body are read alike, and written as they were."""
+    body = STORED[name]
+    transcript = read_messages({"model": "m", **body}, name)
+    assert transcript.system == "Be brief."
+    assert [message.role for message in transcript.messages] == [
+        *("user", "assistant", "tool", "assistant")
+    ]
+    assert transcript.messages[-1].text == "A pixel."
+    back = write_messages(transcript.messages, name, system=transcript.system, model="m")
+    assert back == body
+    assert read_messages(next(iter(body.values())), name, model="m").messages == (
+        transcript.messages
+    )
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_session_goes_on_with_what_was_brought(name: str) -> None:
+    """The transcript is a session's history as it is."""
+    transcript = read_messages(STORED[name], name)
+    agent = Agent(ScriptedModel(["Yes."]))
+    session = agent.session(system=transcript.system, messages=list(transcript.messages))
+    assert session.run("Sure?").text == "Yes."
+    assert len(session.messages) == 6
+
+
+@pytest.mark.parametrize("name", CHAT)
+def test_every_vendor_is_a_format(name: str) -> None:
+    """Also one that has no address of its own, and whatever the environment says."""
+    (message,) = read_messages([{"role": "user", "content": "Hello"}], name).messages
+    written = write_messages([message], name)
+    assert written == {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+def test_an_unknown_format() -> None:
+    """The known ones are listed."""
+    with pytest.raises(UnknownProvider, match="openai"):
+        read_messages([], "opnai")
+    with pytest.raises(UnknownProvider, match="openai"):
+        write_messages([], "opnai")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("[]", "a list of messages or a request body, not str"),
+        (7, "not int"),
+        ({"input": []}, "holds its messages as 'messages'; this one has input"),
+        ({}, "this one has nothing"),
+        ({"messages": "Hello"}, "a list of objects"),
+        (["Hello"], "a list of objects"),
+        ([{"role": "user", "content": object()}], "a object is none of its values"),
+        ([{"role": "user", "content": "a"}, {"role": "robot"}], r"messages\[1\].*'robot'"),
+        ([{"role": "user", "content": 7}], r"messages\[0\]: content is text or a list, not int"),
+        ([{"role": "tool", "tool_call_id": "a"}], r"messages\[0\]: the result for 'a'"),
+        ([{"role": "assistant", "tool_calls": [{}]}], r"messages\[0\]: a tool call has no name"),
+    ],
+)
+def test_what_is_no_conversation(data: Any, words: str) -> None:
+    """The error says where it goes wrong."""
+    with pytest.raises(InvalidPrompt, match=words):
+        read_messages(data, "openai")
+
+
+class Said(BaseModel):
+    role: str
+    content: str | None = None
+    refusal: str | None = None
+    at: dt.date | None = None
+
+
+def test_objects_of_a_client() -> None:
+    """What a vendor's client has answered stands in the list as it is."""
+    (said,) = read_messages([Said(role="assistant", content="Hello")], "openai").messages
+    assert said == Message.assistant("Hello")
+
+
+def test_an_attachment_without_its_bytes() -> None:
+    """They are asked for by their digest."""
+    blob = Blob.of(b"\x89PNG")
+    bare = Message.user(ImagePart(Blob(blob.digest, blob.size), "image/png"), TextPart("This?"))
+    with pytest.raises(InvalidPrompt, match=rf"messages\[0\].*{blob.digest}"):
+        write_messages([bare], "openai")
+    given = {blob.digest: b"\x89PNG"}
+    written = write_messages([bare], "openai", attachments=given)
+    assert written["messages"][0]["content"][0] == PIXEL
+
+
+def test_what_is_no_message() -> None:
+    """A provider's own message is not ours."""
+    with pytest.raises(InvalidPrompt, match=r"messages\[0\] is a dict; read_messages"):
+        write_messages([{"role": "user"}], "openai")  # pyright: ignore[reportArgumentType]
+
+
+def test_what_was_given_is_not_changed() -> None:
+    """Reading copies."""
+    before = json.dumps(CONVERSATION)
+    read_messages(CONVERSATION, "openai")
+    assert json.dumps(CONVERSATION) == before
