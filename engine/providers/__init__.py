@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from agent.engine.providers.served import ServedProvider
     from agent.engine.providers.vendors import API, Vendor
 
-_CLASSES: dict[API, str] = {"chat_completions": "ChatCompletions"}
+_CLASSES: dict[API, str] = {
+    "chat_completions": "ChatCompletions",
+    "generate_content": "GenerateContent",
+    "ollama_chat": "OllamaChat",
+}
 """The class of each protocol, in the module ``api`` of its package."""
 
 

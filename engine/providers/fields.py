@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -14,6 +14,7 @@ from agent.eventstore.rawjson import from_raw
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from agent.engine.providers.wire import Object
     from agent.eventstore.values import Settings
 
 _OWN = ("extra", "tool_choice", "parallel_tool_calls")
@@ -53,6 +54,24 @@ def extra_fields(settings: Settings, fixed: Collection[str]) -> dict[str, Any]:
     if taken:
         raise ConfigurationError(f"extra cannot replace what the session sets: {', '.join(taken)}")
     return extra
+
+
+def with_extra(
+    fields: Mapping[str, Any], settings: Settings, fixed: Collection[str]
+) -> dict[str, Any]:
+    """The fields and what goes in as it is: an object that both have is one, and so is a list.
+
+    Raises :class:`ConfigurationError` as :func:`extra_fields` does.
+    """
+    extra = extra_fields(settings, fixed)
+    joined = {**fields, **extra}
+    for key, value in extra.items():
+        known = fields.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            joined[key] = {**cast("Object", known), **cast("Object", value)}
+        elif isinstance(known, list) and isinstance(value, list):
+            joined[key] = [*cast("list[Any]", known), *cast("list[Any]", value)]
+    return joined
 
 
 def base64_of(blob: Blob, attachments: Mapping[str, bytes]) -> str:

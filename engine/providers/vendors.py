@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-API = Literal["chat_completions"]
+API = Literal["chat_completions", "generate_content", "ollama_chat"]
 """The protocols, by the tag that is recorded with requests."""
 
 _NEWER_LIMIT = re.compile(r"(openai/)?(o\d|gpt-[5-9])")
@@ -52,7 +52,9 @@ class Vendor(msgspec.Struct, Generic[D], frozen=True):
     """A server of a protocol.
 
     ``hosts`` are the ends of the host names that need a key and speak ``dialect``; every other
-    server that is named by ``base_url`` speaks ``elsewhere``.
+    server that is named by ``base_url`` speaks ``elsewhere``. A key is also looked for in
+    ``more_key_variables``; ``key_elsewhere`` says whether one that is found so goes to other
+    servers too.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Vendor(msgspec.Struct, Generic[D], frozen=True):
     hosts: tuple[str, ...]
     dialect: D
     elsewhere: D
+    more_key_variables: tuple[str, ...] = ()
+    key_elsewhere: bool = True
 
 
 _COMPATIBLE = ChatDialect(max_tokens=True)
@@ -79,4 +83,28 @@ OPENAI = Vendor(
     _COMPATIBLE,
 )
 
-VENDORS: dict[str, Vendor[Any]] = {vendor.name: vendor for vendor in (OPENAI,)}
+GEMINI = Vendor(
+    "gemini",
+    "generate_content",
+    "https://generativelanguage.googleapis.com/v1beta",
+    "GEMINI_API_KEY",
+    "GEMINI_BASE_URL",
+    (".googleapis.com",),
+    Dialect(),
+    Dialect(),
+    more_key_variables=("GOOGLE_API_KEY",),
+)
+
+OLLAMA = Vendor(
+    "ollama",
+    "ollama_chat",
+    "http://localhost:11434",
+    "OLLAMA_API_KEY",
+    "OLLAMA_HOST",
+    (".ollama.com",),
+    Dialect(),
+    Dialect(),
+    key_elsewhere=False,
+)
+
+VENDORS: dict[str, Vendor[Any]] = {vendor.name: vendor for vendor in (OPENAI, GEMINI, OLLAMA)}
