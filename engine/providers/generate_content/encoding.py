@@ -149,6 +149,8 @@ def _config(prompt: Prompt, provider: str) -> dict[str, Any]:
         config |= _output(prompt.output)
     config |= settings_fields(prompt.settings, _SETTINGS, provider)
     thinking = {key: config.pop(key) for key in _THINKING if key in config}
+    if "thinkingLevel" in thinking:
+        thinking["thinkingLevel"] = thinking["thinkingLevel"].upper()
     return {**config, "thinkingConfig": thinking} if thinking else config
 
 
