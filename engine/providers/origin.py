@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from agent.engine.providers.wire import Object
+from agent.engine.providers.wire import Object, malformed
+from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.messages import Opaque
-from agent.eventstore.rawjson import from_raw
+from agent.eventstore.rawjson import check_raw, from_raw
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -19,9 +20,15 @@ class Origin(msgspec.Struct, frozen=True):
     def opaque(self, data: Object) -> Opaque:
         """The data as a part keeps it: a whole item of the protocol, or the fields of one.
 
-        An item is kept where our own parts do not say all of it.
+        An item is kept where our own parts do not say all of it. Raises
+        :class:`MalformedResponse` for one that no log can hold.
         """
-        return Opaque(self.provider, self.api, self.model, msgspec.Raw(msgspec.json.encode(data)))
+        raw = msgspec.Raw(msgspec.json.encode(data))
+        try:
+            check_raw(raw, of="opaque", path="$")
+        except InvalidEvent as error:
+            raise malformed(self.provider, error.reason) from error
+        return Opaque(self.provider, self.api, self.model, raw)
 
     def own(self, opaque: Opaque | None) -> Object | None:
         """The data if it came from here, None if there is none or it is another's."""
