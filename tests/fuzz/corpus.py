@@ -152,8 +152,8 @@ class Recordings(NamedTuple):
     failures: tuple[bytes, ...] = ()
 
 
-def recordings(folder: Path) -> Recordings:
-    """Those in ``records.jsonl.gz``: a line has ``api``, ``stream`` and ``response``."""
+def recordings(folder: Path, api: str) -> Recordings:
+    """Those of an API in ``records.jsonl.gz``: a line has ``api``, ``stream`` and ``response``."""
     streams: list[bytes] = []
     wholes: list[bytes] = []
     failures: list[bytes] = []
@@ -161,7 +161,7 @@ def recordings(folder: Path) -> Recordings:
         for record in map(json.loads, lines):
             response = record["response"]
             body = response["body"].encode()
-            if record["api"] != "chat_completions" or len(body) > LONGEST:
+            if record["api"] != api or len(body) > LONGEST:
                 continue
             if response["status"] >= 400:
                 failures.append(b"%d a: b\n%b" % (response["status"], body))

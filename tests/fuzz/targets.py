@@ -1,6 +1,6 @@
 """Every target by its name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -8,15 +8,35 @@ from tests.fuzz import corpus
 from tests.fuzz.arguments import Arguments, Outputs
 from tests.fuzz.bodies import Bodies, Events, Failures
 from tests.fuzz.exports import Exports, Forged
+from tests.fuzz.protocols import PROTOCOLS, Protocol
 from tests.fuzz.rows import Rows
 from tests.fuzz.runner import Target
 from tests.fuzz.turns import Turns
 
-_MADE: dict[str, Callable[[corpus.Recordings], Target]] = {
-    "stream": lambda more: Bodies("stream", (*corpus.STREAMS, *more.streams)),
-    "whole": lambda more: Bodies("whole", (*corpus.WHOLES, *more.wholes)),
-    "failure": lambda more: Failures((*corpus.FAILURES, *more.failures)),
-    "sse": lambda more: Events((*corpus.STREAMS, *more.streams)),
+Recorded = Callable[[str], corpus.Recordings]
+"""The recordings of an API, if there are any."""
+
+
+def _bodies(name: str, protocol: Protocol, *, stream: bool) -> Callable[[Recorded], Target]:
+    def made(recorded: Recorded) -> Target:
+        more = recorded(protocol.api)
+        seeds = (*protocol.streams, *more.streams) if stream else (*protocol.wholes, *more.wholes)
+        return Bodies(name, protocol, seeds, stream=stream)
+
+    return made
+
+
+def _of_protocols() -> Iterator[tuple[str, Callable[[Recorded], Target]]]:
+    for prefix, protocol in PROTOCOLS.items():
+        for kind in ("stream", "whole"):
+            name = f"{prefix}{kind}"
+            yield name, _bodies(name, protocol, stream=kind == "stream")
+
+
+_MADE: dict[str, Callable[[Recorded], Target]] = {
+    **dict(_of_protocols()),
+    "failure": lambda more: Failures((*corpus.FAILURES, *more("chat_completions").failures)),
+    "sse": lambda more: Events((*corpus.STREAMS, *more("chat_completions").streams)),
     "arguments": lambda _: Arguments(),
     "output": lambda _: Outputs(),
     "export": lambda _: Exports(),
@@ -33,5 +53,8 @@ SLOW = {"rows": 20, "turn": 10}
 @cache
 def target(name: str, recorded: Path | None = None) -> Target:
     """A target, made once in a process. Bodies begin with recordings too, if there are any."""
-    more = corpus.recordings(recorded) if recorded else corpus.Recordings()
+
+    def more(api: str) -> corpus.Recordings:
+        return corpus.recordings(recorded, api) if recorded else corpus.Recordings()
+
     return _MADE[name](more)

@@ -10,6 +10,10 @@ SEED = 1
 PASSED = {
     "stream": "Answer",
     "whole": "Answer",
+    "gemini-stream": "Answer",
+    "gemini-whole": "Answer",
+    "ollama-stream": "Answer",
+    "ollama-whole": "Answer",
     "failure": "RateLimited",
     "sse": "5 events",
     "arguments": "run",
