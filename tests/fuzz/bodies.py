@@ -19,9 +19,9 @@ from agent.eventstore.codec import CODEC
 from agent.eventstore.events import ModelFailed, ModelResponded
 from agent.eventstore.messages import Message, ReasoningPart
 from tests.engine.providers.reading import cut
-from tests.fuzz.protocols import Protocol
 from tests.fuzz.mutators import cut as cut_off
 from tests.fuzz.mutators import mutate
+from tests.fuzz.protocols import Protocol
 from tests.fuzz.runner import Target
 
 ASKED = Asked("openai", "m", "https://example.com/v1", "KEY")

@@ -23,6 +23,7 @@ from agent.engine.providers.vendors import GEMINI
 from agent.eventstore.messages import ImagePart, Opaque, ReasoningPart, TextPart, ToolResultPart
 from agent.eventstore.rawjson import to_raw
 from agent.eventstore.values import Settings
+from tests.engine.given import digests
 from tests.fakes.gemini_server import KEY, GeminiServer, error
 
 SIGNED = {"thoughtSignature": "c2ln"}
@@ -36,10 +37,10 @@ def server() -> Iterator[GeminiServer]:
         yield running
 
 
-def agent(server: GeminiServer, **given: Any) -> Agent:
+def agent(server: GeminiServer, *tools: Any) -> Agent:
     """An agent that speaks to it."""
     provider = GenerateContent(GEMINI, base_url=server.base_url, api_key=KEY)
-    return Agent(provider, model="gemini-3-pro", **{"max_retries": 0, **given})
+    return Agent(provider, model="gemini-3-pro", max_retries=0, tools=tools)
 
 
 def path(model: str, *, base_url: str | None = None, stream: bool = False) -> str:
@@ -67,15 +68,9 @@ CALLS = [
 ]
 
 
-def check_digests(session: Any, server: GeminiServer) -> None:
-    """The log knows the exact bytes that the server got."""
-    recorded = [one.event.digest for one in session.events() if one.type == "model.requested"]
-    assert recorded == [hashlib.sha256(request.body).hexdigest() for request in server.requests]
-
-
 def test_a_conversation_with_everything(server: GeminiServer) -> None:
     """Whole, streamed and async turns, tools and shapes: the server finds nothing wrong."""
-    with agent(server, tools=[get_weather]) as asking:
+    with agent(server, get_weather) as asking:
         session = asking.session(system="Be brief.")
         server.script.extend([CALLS, [{"text": "Sunny in both."}]])
         assert session.run("Weather?").text == "Sunny in both."
@@ -87,7 +82,8 @@ def test_a_conversation_with_everything(server: GeminiServer) -> None:
         assert session.json("Numbers", schema=Weather).output == Weather(celsius=21)
         picture = ImagePart.from_bytes(b"pixels")
         assert session.run([picture, TextPart("What?")], reasoning_effort="low").text
-        check_digests(session, server)
+        recorded = digests(session)
+    assert recorded == [hashlib.sha256(request.body).hexdigest() for request in server.requests]
     paths = {request.path.partition(":")[2] for request in server.requests}
     assert paths == {"generateContent", "streamGenerateContent?alt=sse"}
 
@@ -121,7 +117,7 @@ def test_a_history_of_another_provider(server: GeminiServer) -> None:
         ),
         Message.assistant("Rain."),
     ]
-    with agent(server, tools=[get_weather]) as asking:
+    with agent(server, get_weather) as asking:
         assert asking.session(messages=history).run("Thanks").text
     assert b"toolu" not in server.requests[0].body
 

@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -11,6 +12,7 @@ from agent.engine.providers import connect
 from agent.engine.providers.ollama_chat.api import OllamaChat
 from agent.engine.providers.vendors import OLLAMA
 from agent.eventstore.messages import ToolResultPart
+from tests.engine.given import digests
 from tests.fakes.endpoint import Sent
 from tests.fakes.ollama_server import OllamaServer
 
@@ -27,9 +29,16 @@ def server() -> Iterator[OllamaServer]:
         yield running
 
 
-def agent(server: OllamaServer, **given: object) -> Agent:
+def agent(server: OllamaServer, *tools: Any, api_key: str | None = None) -> Agent:
     """An agent that speaks to it."""
-    return Agent("ollama", "llama3.2", base_url=server.url, max_retries=0, **given)  # type: ignore[arg-type]
+    return Agent(
+        "ollama",
+        "llama3.2",
+        base_url=server.url,
+        api_key=api_key,
+        max_retries=0,
+        tools=tools,
+    )
 
 
 @tool
@@ -46,7 +55,7 @@ class Weather(BaseModel):
 
 def test_a_conversation_with_everything(server: OllamaServer) -> None:
     """Whole, streamed and async turns, tools and shapes: the server finds nothing wrong."""
-    with agent(server, tools=[get_weather]) as asking:
+    with agent(server, get_weather) as asking:
         session = asking.session(system="Be brief.")
         server.script.extend([CALLS, {"content": "Sunny."}])
         assert session.run("Weather?").text == "Sunny."
@@ -57,7 +66,7 @@ def test_a_conversation_with_everything(server: OllamaServer) -> None:
         server.script.append({"content": '{"celsius": 21}'})
         assert session.json("Numbers", schema=Weather).output == Weather(celsius=21)
         assert session.run([ImagePart.from_bytes(b"x"), TextPart("What?")], max_tokens=5).text
-        recorded = [one.event.digest for one in session.events() if one.type == "model.requested"]
+        recorded = digests(session)
     assert recorded == [hashlib.sha256(request.body).hexdigest() for request in server.requests]
     asked, called, answered = server.requests[1].json["messages"][1:]
     assert asked["role"] == "user"
