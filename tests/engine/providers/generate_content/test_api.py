@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agent import Agent, Message, ToolCallPart, tool
+from agent import Agent, Message, Session, ToolCallPart, tool
 from agent.engine.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -16,6 +16,7 @@ from agent.engine.errors import (
     ModelNotFound,
     QuotaExceeded,
     RateLimited,
+    ServerFailed,
 )
 from agent.engine.provider import Prompt
 from agent.engine.providers.generate_content.api import GenerateContent
@@ -203,3 +204,19 @@ def test_where_the_key_comes_from(monkeypatch: pytest.MonkeyPatch, server: Gemin
     provider = GenerateContent(GEMINI, base_url=server.base_url)
     with Agent(provider, model="gemini-3-pro") as asking, pytest.raises(AuthenticationFailed):
         asking.session().run("Hello")
+
+
+def test_a_turn_goes_on_after_a_crash(server: GeminiServer) -> None:
+    """What tools answered is not asked for again; the signatures are still there."""
+    server.script.extend([CALLS, error(500, "crashed", "INTERNAL")])
+    with agent(server, get_weather) as asking:
+        session = asking.session()
+        with pytest.raises(ServerFailed):
+            session.run("Weather?")
+        restored = Session.from_dict(session.to_dict(), asking)
+        server.script.append([{"text": "Sunny."}])
+        assert restored.resume().text == "Sunny."
+        assert digests(restored) == [
+            hashlib.sha256(request.body).hexdigest() for request in server.requests
+        ]
+    assert server.requests[1].body == server.requests[2].body
