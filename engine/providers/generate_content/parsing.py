@@ -95,7 +95,8 @@ class GenerateReading(Reading):
         self.model = as_string(body.get("modelVersion")) or self.model
         usage = as_object(body.get("usageMetadata"))
         self.usage = _usage(usage) if usage else self.usage
-        self.blocked = as_string(as_object(body.get("promptFeedback")).get("blockReason")) or None
+        feedback = as_object(body.get("promptFeedback"))
+        self.blocked = as_string(feedback.get("blockReason")) or self.blocked
         self.complete = self.complete or self.blocked is not None
         candidate = _first(body.get("candidates"))
         if candidate is None:

@@ -116,7 +116,9 @@ def test_a_candidate_may_have_no_parts(reason: str, finish: str) -> None:
 def test_a_blocked_prompt_has_no_candidates(parser: Any) -> None:
     """The reason is the answer."""
     blocked = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {}}
-    given = json.dumps(blocked).encode() if parser is whole_parser else sse(blocked)
+    given = json.dumps(blocked).encode()
+    if parser is stream_parser:
+        given = sse(blocked, {"usageMetadata": {"promptTokenCount": 3}})
     read = Read(parser(), given)
     assert read.answer.finish_reason == "content_filter"
     assert read.answer.raw_finish_reason == "PROHIBITED_CONTENT"
