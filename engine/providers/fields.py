@@ -12,9 +12,10 @@ from agent.eventstore.messages import Blob, Link
 from agent.eventstore.rawjson import from_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from agent.engine.providers.wire import Object
+    from agent.eventstore.messages import ToolCallPart, ToolResultPart
     from agent.eventstore.values import Settings
 
 _OWN = ("extra", "tool_choice", "parallel_tool_calls")
@@ -72,6 +73,14 @@ def with_extra(
         elif isinstance(known, list) and isinstance(value, list):
             joined[key] = [*cast("list[Any]", known), *cast("list[Any]", value)]
     return joined
+
+
+def in_call_order(
+    results: Sequence[ToolResultPart], calls: Mapping[str, ToolCallPart]
+) -> list[ToolResultPart]:
+    """The results in the order of the calls that they answer: some pair them by nothing else."""
+    places = {call_id: place for place, call_id in enumerate(calls)}
+    return sorted(results, key=lambda result: places.get(result.call_id, len(places)))
 
 
 def base64_of(blob: Blob, attachments: Mapping[str, bytes]) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from agent.engine.errors import ConfigurationError
 from agent.engine.provider import Frame
-from agent.engine.providers.fields import settings_fields, with_extra
+from agent.engine.providers.fields import in_call_order, settings_fields, with_extra
 from agent.engine.providers.generate_content.parts import SIGNATURE, write_part
 from agent.engine.providers.wire import Object, as_object
 from agent.eventstore.messages import FilePart, ImagePart, TextPart
@@ -95,11 +95,9 @@ def _tool(
     results: Sequence[ToolResultPart], context: MessageContext, origin: Origin
 ) -> Sequence[bytes]:
     """All results in one item, in the order of their calls."""
-    places = {call_id: place for place, call_id in enumerate(context.calls)}
-    ordered = sorted(results, key=lambda result: places.get(result.call_id, len(places)))
     answers: list[Object] = []
     shown: list[Part] = []
-    for result in ordered:
+    for result in in_call_order(results, context.calls):
         call = context.calls.get(result.call_id)
         answers.append(_result(result, call, origin))
         seen = [part for part in result.content if isinstance(part, ImagePart | FilePart)]

@@ -12,7 +12,7 @@ import msgspec
 
 from agent.engine.errors import ConfigurationError
 from agent.engine.provider import Frame
-from agent.engine.providers.fields import base64_of, settings_fields, with_extra
+from agent.engine.providers.fields import base64_of, in_call_order, settings_fields, with_extra
 from agent.engine.providers.wire import Object, as_string
 from agent.eventstore.messages import (
     FilePart,
@@ -100,10 +100,13 @@ def _call(part: ToolCallPart, origin: Origin) -> Object:
 def _tool(
     results: Sequence[ToolResultPart], context: MessageContext, origin: Origin
 ) -> Sequence[bytes]:
-    """One item a result. A result takes only text: images follow in a user message."""
+    """One item a result, in the order of the calls: two of one tool are told apart by nothing else.
+
+    A result takes only text: images follow in a user message.
+    """
     items: list[Object] = []
     shown: list[Part] = []
-    for result in results:
+    for result in in_call_order(results, context.calls):
         call = context.calls.get(result.call_id)
         items.append(_result(result, call, origin))
         seen = [_shown(part) for part in result.content if isinstance(part, ImagePart | FilePart)]

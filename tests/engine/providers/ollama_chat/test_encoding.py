@@ -73,7 +73,7 @@ def test_results_name_their_tools() -> None:
     )
     files = (IMAGE, ImagePart(Link("u")), FilePart.from_bytes(b"", "application/pdf", "f.pdf"))
     answered = Message.tool(
-        ToolResultPart("c1", (TextPart("one"),)), ToolResultPart("c2", (TextPart("two"), *files))
+        ToolResultPart("c2", (TextPart("two"), *files)), ToolResultPart("c1", (TextPart("one"),))
     )
     assert items(answered, asked) == [
         {"role": "tool", "content": "one", "tool_name": "a", "tool_call_id": "x"},
