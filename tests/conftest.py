@@ -13,7 +13,9 @@ settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 VARIABLES = {
-    name for vendor in VENDORS.values() for name in (vendor.key_variable, vendor.url_variable)
+    name
+    for vendor in VENDORS.values()
+    for name in (vendor.key_variable, vendor.url_variable, *vendor.more_key_variables)
 }
 FOREIGN = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", *VARIABLES)
 

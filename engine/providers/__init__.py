@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _CLASSES: dict[API, str] = {
     "chat_completions": "ChatCompletions",
     "responses": "Responses",
+    "generate_content": "GenerateContent",
+    "ollama_chat": "OllamaChat",
 }
 """The class of each protocol, in the module ``api`` of its package."""
 

@@ -20,7 +20,7 @@ from agent.engine.errors import (
     RateLimited,
     ServerFailed,
 )
-from agent.engine.providers.wire import Object, as_object, as_string
+from agent.engine.providers.wire import Object, as_object, as_objects, as_string
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,13 @@ _QUOTA_WORDS = {
     "billing_hard_limit_reached",
     "billing_not_active",
 }
+_KEY_WORDS = {"API_KEY_INVALID", "API_KEY_EXPIRED"}
+"""Words for a wrong key, whatever the status."""
+
+_DAILY = "PerDay"
+"""What the name of a quota holds that no retry outlasts."""
+
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?(?=s$)")
 _STATUS_OF_WORD = {
     "rate_limit": 429,
     "invalid_prompt": 400,
@@ -89,7 +96,7 @@ def read_failure(
     error = _error_object(body)
     text = _message(error) or _readable(body) or "no message"
     code, kind = _word(error, "code"), _word(error, "type") or _word(error, "status")
-    cls = _class(status, code, kind)
+    cls = _class(status, code, kind, error)
     advised = _ADVICE.get(headers.get("x-should-retry", ""), issubclass(cls, _RETRYABLE))
     retryable = advised and cls is not QuotaExceeded
     return cls(
@@ -100,7 +107,7 @@ def read_failure(
         code=code,
         request_id=headers.get("x-request-id"),
         retryable=retryable,
-        retry_after=_retry_after(headers) if retryable else None,
+        retry_after=_retry_after(headers, error) if retryable else None,
     )
 
 
@@ -108,7 +115,7 @@ def error_in_answer(error: object, provider: str) -> ProviderError:
     """An error that a server sends inside of a 200 answer."""
     found = _as_error(error)
     code, kind = _word(found, "code"), _word(found, "type") or _word(found, "status")
-    cls = _class(_status_of(code, kind), code, kind)
+    cls = _class(_status_of(code, kind), code, kind, found)
     advice = "; try again" if issubclass(cls, _RETRYABLE) else ""
     return cls(
         f"{provider} broke off with an error: {_message(found) or 'no message'}{advice}",
@@ -120,9 +127,13 @@ def error_in_answer(error: object, provider: str) -> ProviderError:
     )
 
 
-def _class(status: int, code: str | None, kind: str | None) -> type[ProviderError]:
-    if _QUOTA_WORDS & {code, kind}:
+def _class(status: int, code: str | None, kind: str | None, error: Object) -> type[ProviderError]:
+    details = as_objects(error.get("details"))
+    quotas = [one for item in details for one in as_objects(item.get("violations"))]
+    if _QUOTA_WORDS & {code, kind} or any(_DAILY in as_string(q.get("quotaId")) for q in quotas):
         return QuotaExceeded
+    if _KEY_WORDS & {as_string(item.get("reason")) for item in details}:
+        return AuthenticationFailed
     return _BY_STATUS.get(status, ServerFailed if status >= 500 else BadRequest)
 
 
@@ -171,8 +182,22 @@ def _word(error: Object, key: str) -> str | None:
     return str(value) if isinstance(value, str | int) and value != "" else None
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date)."""
+def _retry_after(headers: Mapping[str, str], error: Object) -> float | None:
+    """Seconds from ``retry-after-ms``, ``retry-after`` (seconds or an HTTP date), or the body."""
+    delay = _delay_in_headers(headers)
+    return _delay_in_body(error) if delay is None else delay
+
+
+def _delay_in_body(error: Object) -> float | None:
+    """Of a detail like ``{"retryDelay": "13s"}``."""
+    for item in as_objects(error.get("details")):
+        found = _SECONDS.match(as_string(item.get("retryDelay")))
+        if found:
+            return float(found[0])
+    return None
+
+
+def _delay_in_headers(headers: Mapping[str, str]) -> float | None:
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             seconds = float(headers.get(name, "")) * unit

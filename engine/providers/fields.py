@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -12,8 +12,10 @@ from agent.eventstore.messages import Blob, Link
 from agent.eventstore.rawjson import from_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
+    from agent.engine.providers.wire import Object
+    from agent.eventstore.messages import ToolCallPart, ToolResultPart
     from agent.eventstore.values import Settings
 
 _OWN = ("extra", "tool_choice", "parallel_tool_calls")
@@ -53,6 +55,32 @@ def extra_fields(settings: Settings, fixed: Collection[str]) -> dict[str, Any]:
     if taken:
         raise ConfigurationError(f"extra cannot replace what the session sets: {', '.join(taken)}")
     return extra
+
+
+def with_extra(
+    fields: Mapping[str, Any], settings: Settings, fixed: Collection[str]
+) -> dict[str, Any]:
+    """The fields and what goes in as it is: an object that both have is one, and so is a list.
+
+    Raises :class:`ConfigurationError` as :func:`extra_fields` does.
+    """
+    extra = extra_fields(settings, fixed)
+    joined = {**fields, **extra}
+    for key, value in extra.items():
+        known = fields.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            joined[key] = {**cast("Object", known), **cast("Object", value)}
+        elif isinstance(known, list) and isinstance(value, list):
+            joined[key] = [*cast("list[Any]", known), *cast("list[Any]", value)]
+    return joined
+
+
+def in_call_order(
+    results: Sequence[ToolResultPart], calls: Mapping[str, ToolCallPart]
+) -> list[ToolResultPart]:
+    """The results in the order of the calls that they answer: some pair them by nothing else."""
+    places = {call_id: place for place, call_id in enumerate(calls)}
+    return sorted(results, key=lambda result: places.get(result.call_id, len(places)))
 
 
 def base64_of(blob: Blob, attachments: Mapping[str, bytes]) -> str:

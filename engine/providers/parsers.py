@@ -182,3 +182,27 @@ class EventParser(StreamParser):
 
     def _is_whole(self, start: bytes) -> bool:
         return start.startswith((b"{", b"["))  # no line of an event stream begins so
+
+
+class LineParser(StreamParser):
+    """Reads an object a line. A whole answer is a stream of one line."""
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__(reading)
+        self._line = bytearray()
+
+    def _events(self, chunk: bytes) -> Iterator[ServerSentEvent]:
+        *ended, rest = chunk.split(b"\n")
+        for piece in ended:
+            self._line += piece
+            yield from self._last_events()
+        self._line += rest
+
+    def _last_events(self) -> Iterator[ServerSentEvent]:
+        line = self._line.decode(errors="replace").strip()
+        self._line.clear()
+        if line:
+            yield ServerSentEvent("message", line)
+
+    def _is_whole(self, start: bytes) -> bool:  # noqa: ARG002 - one form for both
+        return False

@@ -13,7 +13,7 @@ from agent.engine.http import Exchange
 from agent.engine.provider import Provider
 from agent.engine.providers.failures import Asked, read_failure
 from agent.engine.providers.origin import Origin
-from agent.engine.providers.parsers import EventParser, Reading, WholeParser
+from agent.engine.providers.parsers import EventParser, Reading, StreamParser, WholeParser
 from agent.engine.providers.vendors import D, Vendor
 from agent.eventstore.lazy import cached_property
 
@@ -33,12 +33,14 @@ class ServedProvider(Provider, Generic[D]):
     ``base_url`` and ``api_key`` default to the vendor's variables in the environment. Only the
     vendor's own servers need a key. ``timeout`` (seconds) bounds the silence between two pieces of
     an answer; a whole answer may take an hour, or ``timeout`` if that is more. ``rules`` is the
-    version of the encoding. Raises :class:`ConfigurationError`.
+    version of the encoding, ``streams`` what reads a stream. Raises :class:`ConfigurationError`.
     """
 
     rules: ClassVar[str] = "1"
     conversation: ClassVar[tuple[str, ...]] = ("messages",)
     """The fields of a body that hold the conversation, that of the messages first."""
+
+    streams: ClassVar[type[StreamParser]] = EventParser
 
     def __init__(
         self,
@@ -49,10 +51,10 @@ class ServedProvider(Provider, Generic[D]):
         timeout: float = 600.0,
     ) -> None:
         self.name, self.api = vendor.name, vendor.api
-        self.base_url = _base_url(vendor, base_url)
+        self.base_url = self._address(vendor, base_url)
         own = f".{_host(self.base_url)}".endswith(vendor.hosts)
         self._key_variable = vendor.key_variable
-        self._api_key = _sendable(api_key or os.environ.get(vendor.key_variable) or "", vendor)
+        self._api_key = _sendable(api_key or _key_of(vendor, own=own), vendor)
         self._needs_key = own
         self._timeout = timeout
         self.dialect: D = vendor.dialect if own else vendor.elsewhere
@@ -63,6 +65,23 @@ class ServedProvider(Provider, Generic[D]):
         from agent.engine.http.transport import HTTPTransport  # noqa: PLC0415 - slow to import
 
         return HTTPTransport(self._timeout)
+
+    def _address(self, vendor: Vendor[D], given: str | None) -> str:
+        """Where the vendor is. Raises :class:`ConfigurationError` where that has to be said."""
+        named = os.environ.get(vendor.url_variable, "").strip()
+        url = given or (self.address(named) if named else vendor.base_url)
+        url = url.strip().rstrip("/")
+        if not url:
+            raise ConfigurationError(
+                f"{vendor.name} has no address of its own: pass base_url=... or set "
+                f"{vendor.url_variable}, like {vendor.example}"
+            )
+        return url + vendor.path if vendor.path and not urlsplit(url).path else url
+
+    @staticmethod
+    def address(given: str) -> str:
+        """The base URL that the vendor's variable means."""
+        return given
 
     @abstractmethod
     def path(self, prompt: Prompt) -> str:
@@ -90,7 +109,7 @@ class ServedProvider(Provider, Generic[D]):
     def parser(self, prompt: Prompt) -> Parser:
         """What reads the body of one answer."""
         reading = self.reading(self.origin(prompt.model))
-        return EventParser(reading) if prompt.stream else WholeParser(reading)
+        return self.streams(reading) if prompt.stream else WholeParser(reading)
 
     def call(self, request: ModelRequest) -> Iterator[Delta | Answer]:
         """Ask the model."""
@@ -130,18 +149,6 @@ class ServedProvider(Provider, Generic[D]):
         )
 
 
-def _base_url(vendor: Vendor[Any], given: str | None) -> str:
-    """Where the vendor is. Raises :class:`ConfigurationError` if that has to be said and is not."""
-    url = given or os.environ.get(vendor.url_variable) or vendor.base_url
-    url = url.strip().rstrip("/")
-    if not url:
-        raise ConfigurationError(
-            f"{vendor.name} has no address of its own: pass base_url=... or set "
-            f"{vendor.url_variable}, like {vendor.example}"
-        )
-    return url + vendor.path if vendor.path and not urlsplit(url).path else url
-
-
 def _host(url: str) -> str:
     """The host of a base URL. Raises :class:`ConfigurationError`.
 
@@ -163,6 +170,14 @@ def _host(url: str) -> str:
             "http://localhost:8000/v1"
         )
     return host
+
+
+def _key_of(vendor: Vendor[Any], *, own: bool) -> str:
+    """The key in the first of the vendor's variables that is set."""
+    if not (own or vendor.key_elsewhere):
+        return ""
+    names = (vendor.key_variable, *vendor.more_key_variables)
+    return next((key for name in names if (key := os.environ.get(name))), "")
 
 
 def _sendable(key: str, vendor: Vendor[Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-API = Literal["chat_completions", "responses"]
+API = Literal["chat_completions", "responses", "generate_content", "ollama_chat"]
 """The protocols, by the tag that is recorded with requests."""
 
 _NEWER_LIMIT = re.compile(r"(openai/)?(o\d|gpt-[5-9])")
@@ -79,7 +79,9 @@ class Vendor(msgspec.Struct, Generic[D], frozen=True):
 
     ``hosts`` are the ends of the host names that need a key and speak ``dialect``; every other
     server that is named by ``base_url`` speaks ``elsewhere``. One with no ``base_url`` has to be
-    told it, like ``example``; ``path`` is added to an address that has none.
+    told it, like ``example``; ``path`` is added to an address that has none. A key is also looked
+    for in ``more_key_variables``; ``key_elsewhere`` says whether one that is found so goes to other
+    servers too.
     """
 
     name: str
@@ -92,6 +94,8 @@ class Vendor(msgspec.Struct, Generic[D], frozen=True):
     elsewhere: D
     path: str = ""
     example: str = ""
+    more_key_variables: tuple[str, ...] = ()
+    key_elsewhere: bool = True
 
 
 _COMPATIBLE = ChatDialect(max_tokens=True)
@@ -153,6 +157,30 @@ LM_STUDIO = msgspec.structs.replace(
     key_variable="LM_API_TOKEN",
 )
 
+GEMINI = Vendor(
+    "gemini",
+    "generate_content",
+    "https://generativelanguage.googleapis.com/v1beta",
+    "GEMINI_API_KEY",
+    "GEMINI_BASE_URL",
+    (".googleapis.com",),
+    Dialect(),
+    Dialect(),
+    more_key_variables=("GOOGLE_API_KEY",),
+)
+
+OLLAMA = Vendor(
+    "ollama",
+    "ollama_chat",
+    "http://localhost:11434",
+    "OLLAMA_API_KEY",
+    "OLLAMA_HOST",
+    (".ollama.com",),
+    Dialect(),
+    Dialect(),
+    key_elsewhere=False,
+)
+
 _ALL: tuple[Vendor[Any], ...] = (
     OPENAI,
     OPENAI_RESPONSES,
@@ -165,6 +193,7 @@ _ALL: tuple[Vendor[Any], ...] = (
         "deepseek.com",
         ChatDialect(max_tokens=True, json_schema=False, reasoning_content=True),
     ),
+    GEMINI,
     _chat("groq", "https://api.groq.com/openai/v1", "GROQ", "groq.com", ChatDialect()),
     HUGGINGFACE,
     _chat("llama.cpp", "http://localhost:8080/v1", "LLAMA", dialect=_LOCAL),
@@ -176,6 +205,7 @@ _ALL: tuple[Vendor[Any], ...] = (
         "mistral.ai",
         ChatDialect(max_tokens=True, stream_options=False, short_ids=True, seed="random_seed"),
     ),
+    OLLAMA,
     _chat("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER", "openrouter.ai", _LOCAL),
     _chat("together", "https://api.together.ai/v1", "TOGETHER", "together.ai", _LOCAL),
     _chat("vllm", "http://localhost:8000/v1", "VLLM", dialect=_LOCAL),

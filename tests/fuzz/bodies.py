@@ -23,15 +23,18 @@ ASKED = Asked("openai", "m", "https://example.com/v1", "KEY")
 
 
 class Body(NamedTuple):
-    """The body of an API, whole or streamed: how it is read, and how its message goes back,
-    decoded.
+    """The body of an API, whole or streamed: how it is read, and how its message goes back.
 
-    ``strict_text`` is the text of a body that keeps to the protocol, None for any other.
+    ``items`` are what the message becomes in the next request, decoded; ``strict_text`` is the text
+    of a body that keeps to the protocol, None for any other. ``seeds`` are bodies to begin with,
+    ``calling`` is how the API says that there are calls.
     """
 
     parser: Callable[[], Parser]
-    encode: Callable[[Message], object]
-    strict_text: Callable[[bytes], str | None]
+    items: Callable[[Message], object]
+    seeds: tuple[bytes, ...]
+    strict_text: Callable[[bytes], str | None] = lambda _: None
+    calling: str = "tool_calls"
 
 
 class Outcome(NamedTuple):
@@ -88,7 +91,7 @@ def check_storable(end: Answer | ProviderError) -> None:
     )
 
 
-def check_sense(outcome: Outcome) -> None:
+def check_sense(outcome: Outcome, calling: str) -> None:
     """The deltas are the answer, and calls decide what kind of answer it is."""
     end = outcome.end
     if not isinstance(end, Answer):
@@ -98,7 +101,7 @@ def check_sense(outcome: Outcome) -> None:
     assert _reasoning(message) == outcome.reasoning
     assert not message.tool_calls or end.finish_reason == "tool_calls"
     assert all(part.name for part in message.tool_calls)
-    assert message.parts or end.raw_finish_reason != "tool_calls", "calls were lost silently"
+    assert message.parts or end.raw_finish_reason != calling, "calls were lost silently"
 
 
 def _reasoning(message: Message) -> str:
@@ -131,7 +134,7 @@ class Bodies(Target):
         outcome = read(self._parser(), [body])
         assert read(self._parser(), pieces(body)).told == outcome.told
         check_storable(outcome.end)
-        check_sense(outcome)
+        check_sense(outcome, self._body.calling)
         self._check_said_again(outcome.end)
         self._check_cut(body, outcome.end)
         said = self._body.strict_text(body)
@@ -142,7 +145,7 @@ class Bodies(Target):
     def _check_said_again(self, end: Answer | ProviderError) -> None:
         """An answer has to fit into the next request."""
         if isinstance(end, Answer):
-            self._body.encode(end.message)
+            self._body.items(end.message)
 
     def _check_cut(self, body: bytes, end: Answer | ProviderError) -> None:
         """A beginning that passes for an answer says what the whole says.

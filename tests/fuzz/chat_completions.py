@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.engine.providers.chat_completions.given import items, stream_parser, whole_parser
 from tests.fuzz.bodies import Body, events_of
+from tests.fuzz.corpus import STREAMS, WHOLES
 
 
 def strict_text(body: bytes, *, stream: bool) -> str | None:
@@ -34,5 +35,5 @@ def _content(value: Any, key: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", content)
 
 
-STREAM = Body(stream_parser, items, partial(strict_text, stream=True))
-WHOLE = Body(whole_parser, items, partial(strict_text, stream=False))
+STREAM = Body(stream_parser, items, STREAMS, partial(strict_text, stream=True))
+WHOLE = Body(whole_parser, items, WHOLES, partial(strict_text, stream=False))

@@ -121,5 +121,5 @@ def _texts(value: Any) -> Iterator[str]:
                     yield piece["text"]
 
 
-STREAM = Body(stream_parser, items, strict_stream)
-WHOLE = Body(whole_parser, items, strict_whole)
+STREAM = Body(stream_parser, items, STREAMS, strict_stream)
+WHOLE = Body(whole_parser, items, WHOLES, strict_whole)

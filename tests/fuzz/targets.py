@@ -4,31 +4,34 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
-from tests.fuzz import chat_completions, corpus, responses
+from tests.fuzz import chat_completions, corpus, generate_content, ollama_chat, responses
 from tests.fuzz.arguments import Arguments, Outputs
-from tests.fuzz.bodies import Bodies, Events, Failures
+from tests.fuzz.bodies import Bodies, Body, Events, Failures
 from tests.fuzz.exports import Exports, Forged
 from tests.fuzz.rows import Rows
 from tests.fuzz.runner import Target
 from tests.fuzz.turns import Turns
 
 
-def _bodies(name: str, more: corpus.Recordings) -> Target:
-    api, body, seeds = _BODIES[name]
+def _bodies(name: str, api: str, body: Body, more: corpus.Recordings) -> Target:
     recorded = more.of(api, stream=name.endswith("stream"))
-    return Bodies(name, body, (*seeds, *recorded))
+    return Bodies(name, body, (*body.seeds, *recorded))
 
 
-_BODIES = {
-    "stream": ("chat_completions", chat_completions.STREAM, corpus.STREAMS),
-    "whole": ("chat_completions", chat_completions.WHOLE, corpus.WHOLES),
-    "responses-stream": ("responses", responses.STREAM, responses.STREAMS),
-    "responses-whole": ("responses", responses.WHOLE, responses.WHOLES),
+_PROTOCOLS = {
+    "": ("chat_completions", chat_completions.STREAM, chat_completions.WHOLE),
+    "responses-": ("responses", responses.STREAM, responses.WHOLE),
+    "gemini-": ("generate_content", generate_content.STREAM, generate_content.WHOLE),
+    "ollama-": ("ollama_chat", ollama_chat.STREAM, ollama_chat.WHOLE),
 }
-"""The API, what its bodies are, and what their cases begin with."""
+"""The API and its bodies, by what the names of their targets begin with."""
 
 _MADE: dict[str, Callable[[corpus.Recordings], Target]] = {
-    **{name: partial(_bodies, name) for name in _BODIES},
+    **{
+        f"{prefix}{kind}": partial(_bodies, f"{prefix}{kind}", api, body)
+        for prefix, (api, stream, whole) in _PROTOCOLS.items()
+        for kind, body in (("stream", stream), ("whole", whole))
+    },
     "failure": lambda more: Failures((*corpus.FAILURES, *more.failures)),
     "sse": lambda more: Events((*corpus.STREAMS, *more.of("chat_completions", stream=True))),
     "arguments": lambda _: Arguments(),

@@ -177,6 +177,36 @@ def test_a_date_to_come_back_at() -> None:
     assert 95 < seconds <= 100
 
 
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [
+        ("13s", 13.0),
+        ("0.25s", 0.25),
+        ("13", None),
+        ("-1s", None),
+        ("9" * 99 + "s", None),
+        (3, None),
+    ],
+)
+def test_the_time_may_stand_in_the_body(delay: object, seconds: float | None) -> None:
+    """Among the details; a header comes first."""
+    error = {"message": "m", "details": [{"reason": "x"}, {"retryDelay": delay}]}
+    assert failure(429, error).retry_after == seconds
+    assert failure(429, error, {"retry-after": "3"}).retry_after == 3.0
+
+
+def test_details_say_what_a_status_does_not() -> None:
+    """A quota of the day is used up; a wrong key is no bad request."""
+    quota = {"violations": [{"quotaId": "RequestsPerDayPerProject"}]}
+    found = failure(429, {"message": "m", "details": [quota, {"retryDelay": "3s"}]})
+    assert type(found) is QuotaExceeded
+    assert (found.retryable, found.retry_after) == (False, None)
+    minute = {"violations": [{"quotaId": "RequestsPerMinutePerProject"}]}
+    assert failure(429, {"message": "m", "details": [minute]}).retryable
+    wrong = {"message": "m", "details": [{"reason": "API_KEY_INVALID"}]}
+    assert type(failure(400, wrong)) is AuthenticationFailed
+
+
 def test_only_what_is_retried_has_a_time() -> None:
     """Servers send the header with other statuses too."""
     assert failure(400, {"message": "m"}, {"retry-after": "3"}).retry_after is None
