@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from agent.engine.providers.served import ServedProvider
     from agent.engine.providers.vendors import API, Vendor
 
-_CLASSES: dict[API, str] = {"chat_completions": "ChatCompletions"}
+_CLASSES: dict[API, str] = {
+    "chat_completions": "ChatCompletions",
+    "messages": "Messages",
+}
 """The class of each protocol, in the module ``api`` of its package."""
 
 

@@ -41,6 +41,7 @@ _QUOTA_WORDS = {
     "exceeded_current_quota_error",
     "billing_hard_limit_reached",
     "billing_not_active",
+    "billing_error",
 }
 _STATUS_OF_WORD = {
     "rate_limit": 429,
@@ -48,7 +49,11 @@ _STATUS_OF_WORD = {
     "authentication": 401,
     "not_found": 404,
     "context_length": 400,
+    "permission": 403,
+    "too_large": 413,
+    "timeout": 408,
 }
+_REQUEST_IDS = ("x-request-id", "request-id")
 _SHOWN = 500
 _TAGS = re.compile(r"<(script|style|head)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
@@ -94,7 +99,7 @@ def read_failure(
         status=status,
         type=kind,
         code=code,
-        request_id=headers.get("x-request-id"),
+        request_id=next((headers[name] for name in _REQUEST_IDS if name in headers), None),
         retryable=retryable,
         retry_after=_retry_after(headers) if retryable else None,
     )

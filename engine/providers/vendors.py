@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-API = Literal["chat_completions"]
+API = Literal["chat_completions", "messages"]
 """The protocols, by the tag that is recorded with requests."""
 
 _NEWER_LIMIT = re.compile(r"(openai/)?(o\d|gpt-[5-9])")
@@ -43,6 +43,25 @@ class ChatDialect(Dialect, frozen=True):
         """The name of the token limit."""
         older = self.max_tokens and not _NEWER_LIMIT.match(model)
         return "max_tokens" if older else "max_completion_tokens"
+
+
+_OLDER_LIMITS = (("claude-3-5", 8192), ("claude-3-7", 16384), ("claude-3", 4096))
+_LIMIT = 16384
+
+
+class MessagesDialect(Dialect, frozen=True):
+    """Messages: which version of the API is spoken."""
+
+    version: str = "2023-06-01"
+
+    @property
+    def sampling(self) -> bool:
+        """Whether temperature, top_p and top_k exist: later versions refuse them."""
+        return self.version == "2023-06-01"
+
+    def limit(self, model: str) -> int:
+        """The token limit where none is set."""
+        return next((most for name, most in _OLDER_LIMITS if name in model), _LIMIT)
 
 
 D = TypeVar("D", bound=Dialect)
@@ -79,4 +98,15 @@ OPENAI = Vendor(
     _COMPATIBLE,
 )
 
-VENDORS: dict[str, Vendor[Any]] = {vendor.name: vendor for vendor in (OPENAI,)}
+ANTHROPIC = Vendor(
+    "anthropic",
+    "messages",
+    "https://api.anthropic.com/v1",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    (".anthropic.com",),
+    MessagesDialect(),
+    MessagesDialect(),
+)
+
+VENDORS: dict[str, Vendor[Any]] = {vendor.name: vendor for vendor in (OPENAI, ANTHROPIC)}
