@@ -102,6 +102,26 @@ def test_what_was_answered_is_sent_back_as_it_came() -> None:
     assert checked > 250
 
 
+class Names:
+    """Calls by the order in which they come: servers repeat ids."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.waiting: dict[str, str] = {}
+
+    def named(self, block: Block) -> Block:
+        """The block with its call by our name."""
+        match block["type"]:
+            case "tool_use":
+                self.calls += 1
+                self.waiting[block["id"]] = f"call {self.calls}"
+                return {**block, "id": self.waiting[block["id"]]}
+            case "tool_result":
+                return {**block, "tool_use_id": self.waiting.pop(block["tool_use_id"])}
+            case _:
+                return block
+
+
 def joined(messages: list[Any]) -> list[tuple[str, list[Block]]]:
     """Messages by meaning: blocks without nulls and blank text; neighbours of a role are one.
 
@@ -109,9 +129,12 @@ def joined(messages: list[Any]) -> list[tuple[str, list[Block]]]:
     repeats of ``is_error`` where there is none is left out.
     """
     found: list[tuple[str, list[Block]]] = []
+    names = Names()
     for message in messages:
         role = "user" if message["role"] == "system" else message["role"]
-        blocks = [one for item in blocks_of(message["content"]) if (one := meant(item))]
+        blocks = [
+            names.named(one) for item in blocks_of(message["content"]) if (one := meant(item))
+        ]
         if not blocks:
             continue
         if found and found[-1][0] == role:
