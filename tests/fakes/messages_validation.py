@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError, with_config
 
+SAMPLING = {"temperature": (0, 1), "top_p": (0, 1), "top_k": (0, 500)}
+"""The types are of a later version of the API, which has dropped these."""
 ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 
@@ -25,6 +27,10 @@ def _shape() -> TypeAdapter[Any]:
 
 def check_body(body: Any) -> None:
     """Raise :class:`Refused` for a body that the API would refuse."""
+    for name, (least, most) in SAMPLING.items():
+        if not least <= body.get(name, least) <= most:
+            raise Refused(f"{name}: out of range")
+    body = {key: value for key, value in body.items() if key not in SAMPLING}
     try:
         _read_through(_shape().validate_python(body))
     except ValidationError as error:

@@ -41,7 +41,14 @@ SEARCH = {
 FOUND = {
     "type": "web_search_tool_result",
     "tool_use_id": "srvtoolu_1",
-    "content": [{"type": "web_search_result", "url": "https://example.com", "title": "Sun"}],
+    "content": [
+        {
+            "type": "web_search_result",
+            "url": "https://example.com",
+            "title": "Sun",
+            "encrypted_content": "x",
+        }
+    ],
 }
 REDACTED = {"type": "redacted_thinking", "data": "ZGF0YQ=="}
 COMPACTED = {"type": "compaction", "content": "So far", "encrypted_content": "x"}

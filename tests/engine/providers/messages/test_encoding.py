@@ -7,6 +7,7 @@ import pytest
 from agent.engine.errors import ConfigurationError
 from agent.engine.provider import MessageContext
 from agent.engine.providers.messages.decoding import read_body
+from agent.engine.providers.messages.encoding import encode_message
 from agent.engine.providers.origin import Origin
 from agent.eventstore.messages import (
     FilePart,
@@ -224,13 +225,10 @@ def test_results(words: str, failed: bool, more: Block) -> None:
 
 def test_the_bytes_depend_on_the_message_alone() -> None:
     """The model's writing of arguments is kept."""
-    call = Message.assistant(ToolCallPart("c", "f", '{"b": 1,\n "a": 1e3}'))
-    from agent.engine.providers.messages.encoding import encode_message
-
-    assert encode_message(call, MessageContext("m"), ORIGIN) == [
-        b'{"role":"assistant","content":[{"type":"tool_use","id":"c","name":"f",'
-        b'"input":{"b": 1,\n "a": 1e3}}]}'
-    ]
+    arguments = '{"b": 1,\n "a": 1e3}'
+    call = Message.assistant(ToolCallPart("c", "f", arguments))
+    (item,) = encode_message(call, MessageContext("m"), ORIGIN)
+    assert item.endswith(b'"input":' + arguments.encode() + b"}]}")
 
 
 def test_a_body_is_read() -> None:

@@ -67,22 +67,29 @@ def answered(record: Record) -> list[Block]:
         data = json.loads(line[5:]) if line.startswith("data:") else {}
         if data.get("type") == "content_block_start":
             blocks[data["index"]] = data["content_block"]
-        if data.get("type") == "content_block_delta":
-            block, delta = blocks[data["index"]], data["delta"]
-            match delta["type"]:
-                case "text_delta":
-                    block["text"] += delta["text"]
-                case "thinking_delta":
-                    block["thinking"] += delta["thinking"]
-                case "signature_delta":
-                    block["signature"] = delta["signature"]
-                case "citations_delta":
-                    block["citations"] = [*(block.get("citations") or []), delta["citation"]]
-                case "input_json_delta":
-                    written[data["index"]] = written.get(data["index"], "") + delta["partial_json"]
+        elif data.get("type") == "content_block_delta":
+            index, delta = data["index"], data["delta"]
+            written[index] = written.get(index, "") + delta.get("partial_json", "")
+            grow(blocks[index], delta)
     for index, text in written.items():
-        blocks[index]["input"] = json.loads(text or "{}")
+        if text:
+            blocks[index]["input"] = json.loads(text)
     return list(blocks.values())
+
+
+def grow(block: Block, delta: Block) -> None:
+    """Add what is not input."""
+    match delta["type"]:
+        case "text_delta":
+            block["text"] += delta["text"]
+        case "thinking_delta":
+            block["thinking"] += delta["thinking"]
+        case "signature_delta":
+            block["signature"] = delta["signature"]
+        case "citations_delta":
+            block["citations"] = [*(block.get("citations") or []), delta["citation"]]
+        case _:
+            pass
 
 
 def same(block: Block) -> Block:
