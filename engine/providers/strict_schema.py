@@ -34,12 +34,16 @@ Schema = dict[str, Any]
 
 
 class Subset(msgspec.Struct, frozen=True):
-    """The bounds that a provider enforces, those on formats by their names."""
+    """What a provider enforces.
+
+    ``bounds`` are the keywords that it takes, ``formats`` the formats, ``most_items`` the largest
+    ``minItems`` (None for any), ``recursive`` whether a schema may contain itself.
+    """
 
     bounds: frozenset[str]
     formats: frozenset[str]
     most_items: int | None = None
-    """The largest ``minItems``; None for any."""
+    recursive: bool = True
 
     def takes(self, key: str, value: Any) -> bool:
         """Whether the bound is enforced."""
@@ -58,7 +62,7 @@ OPENAI = Subset(
     frozenset(_BOUNDS - {"minLength", "maxLength", "uniqueItems"}),
     _FORMATS,
 )
-ANTHROPIC = Subset(frozenset({"minItems"}), _FORMATS | {"uri"}, most_items=1)
+ANTHROPIC = Subset(frozenset({"minItems"}), _FORMATS | {"uri"}, most_items=1, recursive=False)
 
 
 class _NotStrict(Exception):
@@ -74,7 +78,36 @@ def strict_schema(schema: Schema, subset: Subset = OPENAI) -> Schema | None:
         root = _strict(_without_root_reference(schema), subset)
     except _NotStrict:
         return None
+    if not subset.recursive and _is_recursive(root):
+        return None
     return root if root.get("type") == "object" and "anyOf" not in root else None
+
+
+def _is_recursive(root: Schema) -> bool:
+    """Whether a definition leads back to itself."""
+    uses = {name: _references(inner) for name, inner in root.get("$defs", {}).items()}
+    for name, used_by_it in uses.items():
+        reached: set[str] = set()
+        waiting = [*used_by_it]
+        while waiting:
+            used = waiting.pop()
+            if used == name:
+                return True
+            if used not in reached:
+                reached.add(used)
+                waiting += uses.get(used, ())
+    return False
+
+
+def _references(schema: Any) -> set[str]:
+    match schema:
+        case {"$ref": str(reference)}:
+            return {reference.removeprefix(_DEFINITIONS)}
+        case dict() | list():
+            inner = schema.values() if isinstance(schema, dict) else schema
+            return {name for one in cast("list[Any]", inner) for name in _references(one)}
+        case _:
+            return set()
 
 
 def _without_root_reference(schema: Schema) -> Schema:

@@ -3,7 +3,7 @@
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ from agent.engine.sse import SSEParser
 from agent.eventstore.codec import CODEC
 from agent.eventstore.events import ModelFailed, ModelResponded
 from agent.eventstore.messages import Message, ReasoningPart
-from tests.engine.providers.chat_completions.given import stream_parser, whole_parser
+from tests.engine.providers.chat_completions import given as chat
+from tests.engine.providers.messages import given as messages
 from tests.engine.providers.reading import cut
 from tests.fuzz.mutators import cut as cut_off
 from tests.fuzz.mutators import mutate
@@ -28,7 +29,7 @@ from tests.fuzz.runner import Target
 ASKED = Asked("openai", "m", "https://example.com/v1", "KEY")
 
 
-PARSERS = {"stream": stream_parser, "whole": whole_parser}
+CALLING = ("tool_calls", "tool_use")
 
 
 class Outcome(NamedTuple):
@@ -68,7 +69,7 @@ def read(parser: Parser, chunks: Sequence[bytes]) -> Outcome:
 
 
 def check_storable(end: Answer | ProviderError) -> None:
-    """An answer, or an error, has to fit into the log, and an answer into the next request."""
+    """An answer, or an error, has to fit into the log."""
     if isinstance(end, ProviderError):
         CODEC.encode(ModelFailed(error=failure_of(end), elapsed=0.0))
         return
@@ -83,8 +84,6 @@ def check_storable(end: Answer | ProviderError) -> None:
             elapsed=0.0,
         )
     )
-    for item in encode_message(end.message, {}):
-        msgspec.json.decode(item)
 
 
 def check_sense(outcome: Outcome) -> None:
@@ -97,7 +96,7 @@ def check_sense(outcome: Outcome) -> None:
     assert _reasoning(message) == outcome.reasoning
     assert not message.tool_calls or end.finish_reason == "tool_calls"
     assert all(part.name for part in message.tool_calls)
-    assert message.parts or end.raw_finish_reason != "tool_calls", "calls were lost silently"
+    assert message.parts or end.raw_finish_reason not in CALLING, "calls were lost silently"
 
 
 def _reasoning(message: Message) -> str:
@@ -111,12 +110,14 @@ class Bodies(Target):
     next request can say, or a :class:`ProviderError`. One that breaks off is no other answer.
     """
 
-    def __init__(self, name: str, seeds: Sequence[bytes]) -> None:
+    def __init__(
+        self, name: str, protocol: "Protocol", seeds: Sequence[bytes], *, streamed: bool
+    ) -> None:
         self.name = name
         self.seeds = seeds
-
-    def _parser(self) -> Parser:
-        return PARSERS[self.name]()
+        self._protocol = protocol
+        self._streamed = streamed
+        self._parser = protocol.stream if streamed else protocol.whole
 
     def make(self, rng: Random) -> bytes:
         """A seed that is changed; one in eight is only cut."""
@@ -130,11 +131,22 @@ class Bodies(Target):
         assert read(self._parser(), pieces(body)).told == outcome.told
         check_storable(outcome.end)
         check_sense(outcome)
+        if isinstance(outcome.end, Answer):
+            for item in self._protocol.encode(outcome.end.message):
+                msgspec.json.decode(item)
         self._check_cut(body, outcome.end)
-        said = strict_text(body, stream=self.name == "stream")
+        said = self._strict_text(body)
         if said is not None and isinstance(outcome.end, Answer):
             assert said == outcome.text
         return type(outcome.end).__name__
+
+    def _strict_text(self, body: bytes) -> str | None:
+        """The text of an answer that keeps to the protocol, None for any other."""
+        try:
+            said = self._protocol.text(body, self._streamed)
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+            return None
+        return None if said is None else re.sub("[\ud800-\udfff]", "\ufffd", said)
 
     def _check_cut(self, body: bytes, end: Answer | ProviderError) -> None:
         """A beginning that passes for an answer says what the whole says.
@@ -169,20 +181,17 @@ def events_of(body: bytes) -> Iterator[tuple[str, str]]:
             kind = value
 
 
-def strict_text(body: bytes, *, stream: bool) -> str | None:
-    """The text of an answer that keeps to the protocol, None for any other."""
+def _chat_text(body: bytes, streamed: bool) -> str | None:
+    """Raises one of the usual errors for what is not of the protocol."""
+    if not streamed:
+        return _content(json.loads(body), "message")
     said: list[str] = []
-    try:
-        if not stream:
-            return _content(json.loads(body), "message")
-        for kind, data in events_of(body):
-            if data == "[DONE]":
-                return "".join(said)
-            said.append(_content(json.loads(data), "delta"))
-            if kind != "message":
-                return None
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return None
+    for kind, data in events_of(body):
+        if data == "[DONE]":
+            return "".join(said)
+        said.append(_content(json.loads(data), "delta"))
+        if kind != "message":
+            return None
     return None
 
 
@@ -192,6 +201,51 @@ def _content(value: Any, key: str) -> str:
     if choice.get("index", 0) != 0 or not isinstance(content, str):
         raise TypeError
     return re.sub("[\ud800-\udfff]", "\ufffd", content)
+
+
+def _messages_text(body: bytes, streamed: bool) -> str | None:
+    """Raises one of the usual errors for what is not of the protocol."""
+    if not streamed:
+        blocks = json.loads(body)["content"]
+        return "".join(block["text"] for block in blocks if block["type"] == "text")
+    said: dict[int, list[str]] = {}
+    for _, data in events_of(body):
+        event = json.loads(data)
+        match event["type"]:
+            case "content_block_start" if event["content_block"]["type"] == "text":
+                said[event["index"]] = [event["content_block"]["text"]]
+            case "content_block_delta" if event["delta"]["type"] == "text_delta":
+                said[event["index"]].append(event["delta"]["text"])
+            case "message_stop":
+                return "".join(text for one in said.values() for text in one)
+            case _:
+                pass
+    return None
+
+
+class Protocol(NamedTuple):
+    """An API: its parsers, its encoding, and the text of its answers read the simple way."""
+
+    stream: Callable[[], Parser]
+    whole: Callable[[], Parser]
+    encode: Callable[[Message], Sequence[bytes]]
+    text: Callable[[bytes, bool], str | None]
+
+
+PROTOCOLS = {
+    "chat_completions": Protocol(
+        chat.stream_parser,
+        chat.whole_parser,
+        lambda message: encode_message(message, {}),
+        _chat_text,
+    ),
+    "messages": Protocol(
+        messages.stream_parser,
+        messages.whole_parser,
+        lambda message: [json.dumps(item).encode() for item in messages.sent(message)],
+        _messages_text,
+    ),
+}
 
 
 class Failures(Target):

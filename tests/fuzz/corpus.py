@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.engine.providers.chat_completions.given import DONE, call, chunk, completion, sse
+from tests.engine.providers.messages import given as messages
 
 USAGE = {
     "prompt_tokens": 20,
@@ -101,6 +102,31 @@ WHOLES = (
     b'{"choices":[],"usage":{"prompt_tokens":1.0}}',
 )
 
+MESSAGES_BLOCKS = (
+    (messages.text("Hi"),),
+    (messages.text(WORDS), messages.text(" And so on", citations=[messages.CITATION])),
+    (messages.thinking("Let me see"), messages.tool_use("add", {"a": 1, "b": 2})),
+    (
+        messages.REDACTED,
+        messages.tool_use("add", {}, caller={"type": "direct"}),
+        messages.tool_use("look_up", {"key": "Zo\u00eb"}, "toolu_2"),
+    ),
+    (messages.text("Look:"), messages.SEARCH, messages.FOUND, messages.COMPACTED),
+)
+MESSAGES_STREAMS = (
+    *(messages.stream(*blocks) for blocks in MESSAGES_BLOCKS),
+    messages.stream(messages.text("cut"), stop="max_tokens"),
+    messages.stream(messages.text("I"), stop="refusal", stop_details={"explanation": "Policy"}),
+    messages.started() + messages.event("error", error={"type": "overloaded_error"}),
+    messages.body(messages.text("whole, though a stream was asked for")),
+)
+MESSAGES_WHOLES = (
+    *(messages.body(*blocks) for blocks in MESSAGES_BLOCKS),
+    messages.body(stop="refusal"),
+    messages.body(messages.SEARCH, stop="pause_turn"),
+    b'{"type":"error","error":{"type":"invalid_request_error","message":"No such model"}}',
+)
+
 FAILURES = (
     b'429 retry-after: 2\n{"error":{"message":"Slow down","type":"requests","code":"rate_limit"}}',
     b'400 x-request-id: r\n{"error":{"message":"Bad","param":null,"code":null,"type":"invalid"}}',
@@ -152,8 +178,8 @@ class Recordings(NamedTuple):
     failures: tuple[bytes, ...] = ()
 
 
-def recordings(folder: Path) -> Recordings:
-    """Those in ``records.jsonl.gz``: a line has ``api``, ``stream`` and ``response``."""
+def recordings(folder: Path, api: str) -> Recordings:
+    """Those of an API in ``records.jsonl.gz``: a line has ``api``, ``stream`` and ``response``."""
     streams: list[bytes] = []
     wholes: list[bytes] = []
     failures: list[bytes] = []
@@ -161,7 +187,7 @@ def recordings(folder: Path) -> Recordings:
         for record in map(json.loads, lines):
             response = record["response"]
             body = response["body"].encode()
-            if record["api"] != "chat_completions" or len(body) > LONGEST:
+            if record["api"] != api or len(body) > LONGEST:
                 continue
             if response["status"] >= 400:
                 failures.append(b"%d a: b\n%b" % (response["status"], body))

@@ -1,22 +1,37 @@
 """Every target by its name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 from tests.fuzz import corpus
 from tests.fuzz.arguments import Arguments, Outputs
-from tests.fuzz.bodies import Bodies, Events, Failures
+from tests.fuzz.bodies import PROTOCOLS, Bodies, Events, Failures
 from tests.fuzz.exports import Exports, Forged
 from tests.fuzz.rows import Rows
 from tests.fuzz.runner import Target
 from tests.fuzz.turns import Turns
 
-_MADE: dict[str, Callable[[corpus.Recordings], Target]] = {
-    "stream": lambda more: Bodies("stream", (*corpus.STREAMS, *more.streams)),
-    "whole": lambda more: Bodies("whole", (*corpus.WHOLES, *more.wholes)),
-    "failure": lambda more: Failures((*corpus.FAILURES, *more.failures)),
-    "sse": lambda more: Events((*corpus.STREAMS, *more.streams)),
+More = Callable[[str], corpus.Recordings]
+"""Gives the recordings of an API."""
+
+
+def _streams(name: str, api: str, seeds: Sequence[bytes]) -> Callable[[More], Target]:
+    return lambda more: Bodies(name, PROTOCOLS[api], (*seeds, *more(api).streams), streamed=True)
+
+
+def _wholes(name: str, api: str, seeds: Sequence[bytes]) -> Callable[[More], Target]:
+    return lambda more: Bodies(name, PROTOCOLS[api], (*seeds, *more(api).wholes), streamed=False)
+
+
+_CHAT = "chat_completions"
+_MADE: dict[str, Callable[[More], Target]] = {
+    "stream": _streams("stream", _CHAT, corpus.STREAMS),
+    "whole": _wholes("whole", _CHAT, corpus.WHOLES),
+    "messages-stream": _streams("messages-stream", "messages", corpus.MESSAGES_STREAMS),
+    "messages-whole": _wholes("messages-whole", "messages", corpus.MESSAGES_WHOLES),
+    "failure": lambda more: Failures((*corpus.FAILURES, *more(_CHAT).failures)),
+    "sse": lambda more: Events((*corpus.STREAMS, *more(_CHAT).streams)),
     "arguments": lambda _: Arguments(),
     "output": lambda _: Outputs(),
     "export": lambda _: Exports(),
@@ -33,5 +48,8 @@ SLOW = {"rows": 20, "turn": 10}
 @cache
 def target(name: str, recorded: Path | None = None) -> Target:
     """A target, made once in a process. Bodies begin with recordings too, if there are any."""
-    more = corpus.recordings(recorded) if recorded else corpus.Recordings()
+
+    def more(api: str) -> corpus.Recordings:
+        return corpus.recordings(recorded, api) if recorded else corpus.Recordings()
+
     return _MADE[name](more)

@@ -10,6 +10,8 @@ SEED = 1
 PASSED = {
     "stream": "Answer",
     "whole": "Answer",
+    "messages-stream": "Answer",
+    "messages-whole": "Answer",
     "failure": "RateLimited",
     "sse": "5 events",
     "arguments": "run",

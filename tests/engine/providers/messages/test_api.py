@@ -23,8 +23,10 @@ from agent.engine.errors import (
 from agent.engine.providers import connect
 from agent.engine.providers.messages.api import Messages
 from agent.engine.providers.vendors import ANTHROPIC
+from agent.eventstore.events import ToolCalled
 from agent.eventstore.messages import TextPart, ToolCallPart, ToolResultPart
 from agent.stores import SQLiteStore
+from tests.engine.crashes import cut
 from tests.engine.providers.messages.given import (
     FOUND,
     SEARCH,
@@ -218,6 +220,33 @@ def test_the_log_knows_the_bytes(tmp_path: Path) -> None:
         assert {(one.provider, one.api, one.encoder) for one in asked} == {
             ("anthropic", "messages", "messages/1")
         }
+
+
+@pytest.mark.parametrize("after", range(1, 9))
+def test_a_turn_is_resumed(after: int) -> None:
+    """Wherever its process died, the next one asks with the same bytes and comes to the end."""
+    replies = (
+        said(text("Let me look."), SEARCH, stop="pause_turn"),
+        said(FOUND, tool_use("add", {"a": 1, "b": 2}), stop="tool_use"),
+        said(text("3")),
+    )
+    with MessagesServer(*replies) as server:
+        with agent(server, tools=[add]) as first:
+            session = first.session("s")
+            session.run("Add")
+            facts = list(session.events())
+        kinds = [fact.type for fact in facts]
+        place = kinds.index("turn.started") + after
+        answers = kinds[:place].count("model.responded")
+        bodies = [request.body for request in server.requests]
+        server.script(*replies[answers:])
+        with agent(server, tools=[add], store=cut(facts, place)) as second:
+            resumed = second.session("s")
+            called = facts[place - 1].event
+            if isinstance(called, ToolCalled):
+                resumed.resolve(called.call_id, retry=True)
+            assert resumed.resume().text == "3"
+        assert server.requests[3].body == bodies[answers]
 
 
 def test_a_history_from_elsewhere() -> None:
