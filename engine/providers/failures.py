@@ -154,7 +154,10 @@ def _as_error(said: object) -> Object:
 def _message(error: Object) -> str:
     """The server's words, and those of the server behind it."""
     said = error.get("message") or error.get("detail") or ""
-    text = said if isinstance(said, str) else msgspec.json.encode(said).decode()
+    try:
+        text = said if isinstance(said, str) else msgspec.json.encode(said).decode()
+    except RecursionError:
+        text = ""
     raw = as_string(as_object(error.get("metadata")).get("raw"))
     if raw:
         text = f"{text}: {raw}"

@@ -103,9 +103,10 @@ def _references(schema: Any) -> set[str]:
     match schema:
         case {"$ref": str(reference)}:
             return {reference.removeprefix(_DEFINITIONS)}
-        case dict() | list():
-            inner = schema.values() if isinstance(schema, dict) else schema
-            return {name for one in cast("list[Any]", inner) for name in _references(one)}
+        case dict():
+            return _references(list(cast("Schema", schema).values()))
+        case list():
+            return {name for one in cast("list[Any]", schema) for name in _references(one)}
         case _:
             return set()
 

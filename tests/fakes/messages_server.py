@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from tests.fakes.messages_validation import Refused, check_body
 
@@ -105,7 +105,6 @@ class _Http(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Http
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         """Say nothing."""
@@ -113,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers["content-length"]))
-        reply = self.server.fake.answer(Asked(self.path, headers, body))
+        reply = cast("_Http", self.server).fake.answer(Asked(self.path, headers, body))
         streams = reply.status == 200 and json.loads(body).get("stream")
         sent = reply.stream if streams else reply.whole
         self.send_response(reply.status)

@@ -16,13 +16,15 @@ class Refused(Exception):
 
 
 @cache
-def _shape() -> TypeAdapter[Any]:
+def _shapes() -> dict[bool, TypeAdapter[Any]]:
+    """By whether a stream is asked for."""
     from anthropic.types import message_create_params as params
 
     plain = with_config({"extra": "forbid", "arbitrary_types_allowed": True})
-    return TypeAdapter(
-        plain(params.MessageCreateParamsStreaming) | plain(params.MessageCreateParamsNonStreaming)
-    )
+    return {
+        True: TypeAdapter(plain(params.MessageCreateParamsStreaming)),
+        False: TypeAdapter(plain(params.MessageCreateParamsNonStreaming)),
+    }
 
 
 def check_body(body: Any) -> None:
@@ -32,7 +34,7 @@ def check_body(body: Any) -> None:
             raise Refused(f"{name}: out of range")
     body = {key: value for key, value in body.items() if key not in SAMPLING}
     try:
-        _read_through(_shape().validate_python(body))
+        _read_through(_shapes()["stream" in body].validate_python(body))
     except ValidationError as error:
         raise Refused(str(error)) from error
     check_pairing(body["messages"])

@@ -29,9 +29,6 @@ from tests.fuzz.runner import Target
 ASKED = Asked("openai", "m", "https://example.com/v1", "KEY")
 
 
-CALLING = ("tool_calls", "tool_use")
-
-
 class Outcome(NamedTuple):
     """What a parser made of a body: its deltas, joined, and an answer or an error."""
 
@@ -86,8 +83,11 @@ def check_storable(end: Answer | ProviderError) -> None:
     )
 
 
-def check_sense(outcome: Outcome) -> None:
-    """The deltas are the answer, and calls decide what kind of answer it is."""
+def check_sense(outcome: Outcome, calling: str) -> None:
+    """The deltas are the answer, and calls decide what kind of answer it is.
+
+    ``calling`` is how the API says that there are calls.
+    """
     end = outcome.end
     if not isinstance(end, Answer):
         return
@@ -96,7 +96,7 @@ def check_sense(outcome: Outcome) -> None:
     assert _reasoning(message) == outcome.reasoning
     assert not message.tool_calls or end.finish_reason == "tool_calls"
     assert all(part.name for part in message.tool_calls)
-    assert message.parts or end.raw_finish_reason not in CALLING, "calls were lost silently"
+    assert message.parts or end.raw_finish_reason != calling, "calls were lost silently"
 
 
 def _reasoning(message: Message) -> str:
@@ -130,7 +130,7 @@ class Bodies(Target):
         outcome = read(self._parser(), [body])
         assert read(self._parser(), pieces(body)).told == outcome.told
         check_storable(outcome.end)
-        check_sense(outcome)
+        check_sense(outcome, self._protocol.calling)
         if isinstance(outcome.end, Answer):
             for item in self._protocol.encode(outcome.end.message):
                 msgspec.json.decode(item)
@@ -211,6 +211,8 @@ def _messages_text(body: bytes, streamed: bool) -> str | None:
     said: dict[int, list[str]] = {}
     for _, data in events_of(body):
         event = json.loads(data)
+        if not isinstance(event["type"], str) or not event["type"]:
+            return None
         match event["type"]:
             case "content_block_start" if event["content_block"]["type"] == "text":
                 said[event["index"]] = [event["content_block"]["text"]]
@@ -230,6 +232,7 @@ class Protocol(NamedTuple):
     whole: Callable[[], Parser]
     encode: Callable[[Message], Sequence[bytes]]
     text: Callable[[bytes, bool], str | None]
+    calling: str
 
 
 PROTOCOLS = {
@@ -238,12 +241,14 @@ PROTOCOLS = {
         chat.whole_parser,
         lambda message: encode_message(message, {}),
         _chat_text,
+        "tool_calls",
     ),
     "messages": Protocol(
         messages.stream_parser,
         messages.whole_parser,
-        lambda message: [json.dumps(item).encode() for item in messages.sent(message)],
+        messages.encoded,
         _messages_text,
+        "tool_use",
     ),
 }
 

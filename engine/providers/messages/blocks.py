@@ -41,7 +41,7 @@ class Block:
 
     def begin(self) -> Iterator[Delta]:
         """What the block already says."""
-        if self.kind in ("text", "thinking"):
+        if self.shown:
             yield from self._grow(self.kind, as_string(self._item.get(self.kind)))
 
     def add(self, delta: Object) -> Iterator[Delta]:
@@ -66,6 +66,11 @@ class Block:
         if text:
             self._grown.setdefault(key, []).append(text)
             yield TextDelta(text) if key == "text" else ReasoningDelta(text)
+
+    @property
+    def shown(self) -> bool:
+        """Whether its words are deltas for the caller."""
+        return self.kind in ("text", "thinking")
 
     @property
     def name(self) -> str:

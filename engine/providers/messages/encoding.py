@@ -14,6 +14,7 @@ import msgspec
 from agent.engine.errors import ConfigurationError
 from agent.engine.providers.fields import base64_of
 from agent.engine.providers.wire import Object, as_string
+from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.messages import (
     FilePart,
     ImagePart,
@@ -27,6 +28,7 @@ from agent.eventstore.messages import (
     ToolCallPart,
     ToolResultPart,
 )
+from agent.eventstore.rawjson import check_raw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,11 +154,11 @@ def _text(text: str, own: Object | None) -> Object | None:
 
 
 def _sendable(part: ToolCallPart) -> str:
-    """The arguments as an object that other parsers take too: no halves of characters inside."""
+    """The arguments as an object that every parser takes: no half characters, no great depth."""
     text = part.valid_arguments
     try:
-        msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        check_raw(msgspec.Raw(text.encode()), of="input", path=part.name)
+    except InvalidEvent:
         return _encode({"invalid_arguments": text}).decode()
     return text
 

@@ -21,7 +21,9 @@ from agent.engine.providers.wire import (
     as_string,
     malformed,
 )
+from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.messages import Message, Part, RefusalPart, ToolCallPart
+from agent.eventstore.rawjson import check_raw
 from agent.eventstore.values import FinishReason, Usage
 
 if TYPE_CHECKING:
@@ -75,10 +77,8 @@ class MessagesReading(Reading):
                 block = an_object(data.get("content_block"), self.provider)
                 yield from self._begin(self._index(data), block)
             case "content_block_delta":
-                found = self._blocks.get(self._index(data))
-                if found is None:
-                    raise malformed(self.provider, "a delta of a block that has not begun")
-                yield from found.add(an_object(data.get("delta"), self.provider))
+                delta = an_object(data.get("delta"), self.provider)
+                yield from self._growing(self._index(data)).add(delta)
             case "message_delta":
                 self._stop(as_object(data.get("delta")))
                 self._count(data)
@@ -108,6 +108,15 @@ class MessagesReading(Reading):
             raise malformed(self.provider, f"block {index} is one too many")
         self._blocks[index] = Block(item)
         return self._blocks[index].begin()
+
+    def _growing(self, index: int) -> Block:
+        """The block that a delta belongs to: what is shown as it comes is told block by block."""
+        found = self._blocks.get(index)
+        if found is None:
+            raise malformed(self.provider, "a delta of a block that has not begun")
+        if found.shown and index != next(reversed(self._blocks)):
+            raise malformed(self.provider, "a delta of a block that is over")
+        return found
 
     def _stop(self, said: Object) -> None:
         self._stop_reason = as_string(said.get("stop_reason")) or self._stop_reason
@@ -140,12 +149,21 @@ class MessagesReading(Reading):
         blocks = list(self._blocks.values())
         if any(block.kind == "tool_use" and not block.name for block in blocks):
             raise malformed(self.provider, "a tool call without a name")
-        parts = [part for block in blocks if (part := block.part(self.origin)) is not None]
-        if self._stop_reason == "refusal":
-            words = as_string(self._stop_details.get("explanation"))
-            opaque = self.origin.opaque(self._stop_details)
-            parts.append(RefusalPart(words, opaque))
+        try:
+            parts = [part for block in blocks if (part := block.part(self.origin)) is not None]
+            if self._stop_reason == "refusal":
+                parts.append(self._refusal())
+            for part in parts:
+                if part.opaque is not None:
+                    check_raw(part.opaque.data, of="answer", path=part.type)
+        except (InvalidEvent, RecursionError) as error:
+            raise malformed(self.provider, f"a block that cannot be kept: {error}") from error
         return parts
+
+    def _refusal(self) -> RefusalPart:
+        """The server's words for it; they are not the model's, so they do not go back."""
+        words = as_string(self._stop_details.get("explanation"))
+        return RefusalPart(words, self.origin.opaque(self._stop_details))
 
 
 def _usage(usage: Object) -> Usage:

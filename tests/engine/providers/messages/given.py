@@ -1,6 +1,7 @@
 """What the tests of Messages share: bodies, streams, parsers run to their end."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from agent.engine.provider import MessageContext
@@ -156,12 +157,18 @@ def whole(answer: bytes) -> Read:
     return Read(whole_parser(), answer)
 
 
+def encoded(
+    said: Message, context: MessageContext | None = None, origin: Origin = ORIGIN
+) -> Sequence[bytes]:
+    """A message as the bytes of the body."""
+    return encode_message(said, context or MessageContext(origin.model), origin)
+
+
 def sent(
     said: Message, context: MessageContext | None = None, origin: Origin = ORIGIN
 ) -> list[dict[str, Any]]:
-    """A message as the items of the body."""
-    items = encode_message(said, context or MessageContext(origin.model), origin)
-    return [json.loads(item) for item in items]
+    """The same, read."""
+    return [json.loads(item) for item in encoded(said, context, origin)]
 
 
 def content(

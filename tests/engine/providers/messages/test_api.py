@@ -23,7 +23,7 @@ from agent.engine.errors import (
 from agent.engine.providers import connect
 from agent.engine.providers.messages.api import Messages
 from agent.engine.providers.vendors import ANTHROPIC
-from agent.eventstore.events import ToolCalled
+from agent.eventstore.events import ModelRequested, ToolCalled
 from agent.eventstore.messages import TextPart, ToolCallPart, ToolResultPart
 from agent.stores import SQLiteStore
 from tests.engine.crashes import cut
@@ -52,12 +52,13 @@ def said(*blocks: Block, **more: Any) -> Reply:
 
 def agent(server: MessagesServer, **more: Any) -> Agent:
     """An agent that asks the fake."""
+    options: dict[str, Any] = {"max_retries": 0, **more}
     return Agent(
         "anthropic",
         model="claude-sonnet-4-5",
         base_url=server.base_url,
         api_key=KEY,
-        **{"max_retries": 0, **more},
+        **options,
     )
 
 
@@ -214,7 +215,7 @@ def test_the_log_knows_the_bytes(tmp_path: Path) -> None:
                 asking.session(session_id="s").run(prompt)
         with agent(server, store=SQLiteStore(tmp_path / "log.db")) as asking:
             events = [one.event for one in asking.session(session_id="s").events()]
-        asked = [one for one in events if type(one).__name__ == "ModelRequested"]
+        asked = [one for one in events if isinstance(one, ModelRequested)]
         digests = [hashlib.sha256(request.body).hexdigest() for request in server.requests]
         assert [one.digest for one in asked] == digests
         assert {(one.provider, one.api, one.encoder) for one in asked} == {

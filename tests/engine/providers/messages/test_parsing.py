@@ -203,6 +203,9 @@ def test_a_whole_answer_that_is_none(answer: Any) -> None:
         event("content_block_start", content_block=text("a")),
         event("content_block_start", index=0),
         block_events(0, text("a")) * 2,
+        block_events(0, text("a"))
+        + block_events(1, text("b"))
+        + event("content_block_delta", index=0, delta={"type": "text_delta", "text": "c"}),
         event("message_start"),
     ],
 )
@@ -216,3 +219,10 @@ def test_an_end_without_its_last_event() -> None:
     """The stop reason comes when all is said."""
     delta = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 5})
     assert streamed(started(), block_events(0, text("abc")), delta).answer.message.text == "abc"
+
+
+def test_a_block_that_the_log_cannot_hold() -> None:
+    """An answer that is nested too deep is none."""
+    deep = {"type": "unheard_of", "data": json.loads("[" * 150 + "]" * 150)}
+    with pytest.raises(MalformedResponse, match="nested deeper"):
+        whole(body(deep))
