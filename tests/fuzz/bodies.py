@@ -209,9 +209,9 @@ def _messages_text(body: bytes, streamed: bool) -> str | None:
         blocks = json.loads(body)["content"]
         return "".join(block["text"] for block in blocks if block["type"] == "text")
     said: dict[int, list[str]] = {}
-    for _, data in events_of(body):
+    for place, (_, data) in enumerate(events_of(body)):
         event = json.loads(data)
-        if not isinstance(event["type"], str) or not event["type"]:
+        if not event["type"].strip() or (event["type"] == "message_start") != (place == 0):
             return None
         match event["type"]:
             case "content_block_start" if event["content_block"]["type"] == "text":
