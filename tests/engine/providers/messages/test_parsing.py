@@ -61,6 +61,12 @@ def test_calls_whole_and_streamed() -> None:
         assert all(part.opaque is None for part in read.answer.message.parts)
 
 
+def test_a_block_that_our_parts_say_all_of() -> None:
+    """It is not kept a second time; a field of null says nothing."""
+    message = whole(body(text("a", citations=None), tool_use("f", {}, caller=None))).answer.message
+    assert [part.opaque for part in message.parts] == [None, None]
+
+
 def test_arguments_that_were_cut() -> None:
     """They are kept as they are written, without a raw item that would not be whole."""
     cut = tool_use("add", {}, caller={"type": "direct"})
