@@ -266,3 +266,18 @@ def test_a_body_is_read() -> None:
     (result,) = content(results)
     assert result["cache_control"] == {"type": "ephemeral"}
     assert content(rest)[0] == text("And?", **cached)
+
+
+def test_results_in_messages_of_their_own_are_read_as_one() -> None:
+    """Every call of a message is answered by the message after it."""
+    results = [
+        {"type": "tool_result", "tool_use_id": name, "content": name}
+        for name in ("toolu_1", "toolu_2")
+    ]
+    calls = [tool_use("f", {}), tool_use("f", {}, "toolu_2")]
+    asked = [
+        {"role": "assistant", "content": calls},
+        *({"role": "user", "content": [result]} for result in results),
+    ]
+    read = read_body({"messages": asked}, ORIGIN)
+    assert [len(message.parts) for message in read.messages] == [2, 2]
