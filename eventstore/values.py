@@ -9,7 +9,10 @@ import msgspec
 
 from agent.eventstore.rawjson import EMPTY_OBJECT, from_raw
 
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "other"]
+FinishReason = Literal[
+    "stop", "length", "tool_calls", "paused", "content_filter", "refusal", "other"
+]
+"""Why an answer ended; one that is "paused" goes on when the model is asked again."""
 
 
 class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -173,7 +173,12 @@ class Turn(msgspec.Struct, frozen=True):
             waiting = all(call.waits_for_a_person for call in self.pending_calls)
             return "approval" if waiting else "tools"
         answered = self.messages[-1].role == "assistant" and not self.waiting
-        return "end" if answered else "model"
+        return "end" if answered and not self.paused else "model"
+
+    @property
+    def paused(self) -> bool:
+        """Whether the last answer goes on when the model is asked again."""
+        return self.answer is not None and self.answer.finish_reason == "paused"
 
 
 def begin(event: TurnStarted, fact: Recorded) -> Turn:

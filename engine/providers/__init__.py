@@ -18,6 +18,7 @@ _CLASSES: dict[API, str] = {
     "responses": "Responses",
     "generate_content": "GenerateContent",
     "ollama_chat": "OllamaChat",
+    "messages": "Messages",
 }
 """The class of each protocol, in the module ``api`` of its package."""
 

@@ -41,6 +41,7 @@ _QUOTA_WORDS = {
     "exceeded_current_quota_error",
     "billing_hard_limit_reached",
     "billing_not_active",
+    "billing_error",
 }
 _KEY_WORDS = {"API_KEY_INVALID", "API_KEY_EXPIRED"}
 """Words for a wrong key, whatever the status."""
@@ -59,7 +60,11 @@ _STATUS_OF_WORD = {
     "authentication": 401,
     "not_found": 404,
     "context_length": 400,
+    "permission": 403,
+    "too_large": 413,
+    "timeout": 408,
 }
+_REQUEST_IDS = ("x-request-id", "request-id")
 _SHOWN = 500
 _TAGS = re.compile(r"<(script|style|head)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
@@ -105,7 +110,7 @@ def read_failure(
         status=status,
         type=kind,
         code=code,
-        request_id=headers.get("x-request-id"),
+        request_id=next((headers[name] for name in _REQUEST_IDS if name in headers), None),
         retryable=retryable,
         retry_after=_retry_after(headers, error) if retryable else None,
     )
@@ -164,7 +169,10 @@ def _as_error(said: object) -> Object:
 def _message(error: Object) -> str:
     """The server's words, and those of the server behind it."""
     said = error.get("message") or error.get("detail") or ""
-    text = said if isinstance(said, str) else msgspec.json.encode(said).decode()
+    try:
+        text = said if isinstance(said, str) else msgspec.json.encode(said).decode()
+    except RecursionError:
+        text = ""
     raw = as_string(as_object(error.get("metadata")).get("raw"))
     if raw:
         text = f"{text}: {raw}"

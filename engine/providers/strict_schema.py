@@ -4,7 +4,8 @@ What the subset refuses as a bound on a value (``minLength``, look-around in ``p
 told to the model in the description instead, and validated when the answer comes. What it refuses
 as a shape makes the schema impossible to ask for strictly.
 
-Source: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+Sources: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas and
+https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations
 """
 
 from __future__ import annotations
@@ -12,37 +13,102 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-_KEPT = {
-    *("type", "properties", "$defs", "items", "anyOf", "enum", "const", "description"),
-    *("pattern", "format", "multipleOf", "minimum", "maximum", "exclusiveMinimum"),
-    *("exclusiveMaximum", "minItems", "maxItems"),
+import msgspec
+
+_SHAPES = {"type", "properties", "$defs", "items", "anyOf", "enum", "const", "description"}
+_BOUNDS = {
+    *("minLength", "maxLength", "uniqueItems", "pattern", "format", "multipleOf", "minimum"),
+    *("maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"),
 }
-_TOLD = {"minLength", "maxLength", "uniqueItems", "pattern", "format"}
 _REFUSED = {
     *("allOf", "not", "if", "then", "else", "prefixItems", "patternProperties", "propertyNames"),
     *("contains", "dependentRequired", "dependentSchemas", "unevaluatedProperties"),
     *("unevaluatedItems", "minProperties", "maxProperties", "definitions", "$dynamicRef"),
 }
-_FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
+_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
+)
 _LOOK_AROUND = re.compile(r"\(\?(?:=|!|<=|<!)")
 _DEFINITIONS = "#/$defs/"
 Schema = dict[str, Any]
+
+
+class Subset(msgspec.Struct, frozen=True):
+    """What a provider enforces.
+
+    ``bounds`` are the keywords that it takes, ``formats`` the formats, ``most_items`` the largest
+    ``minItems`` (None for any), ``recursive`` whether a schema may contain itself.
+    """
+
+    bounds: frozenset[str]
+    formats: frozenset[str]
+    most_items: int | None = None
+    recursive: bool = True
+
+    def takes(self, key: str, value: Any) -> bool:
+        """Whether the bound is enforced."""
+        match key:
+            case "pattern":
+                return key in self.bounds and _LOOK_AROUND.search(value) is None
+            case "format":
+                return value in self.formats
+            case "minItems" if self.most_items is not None:
+                return value <= self.most_items
+            case _:
+                return key in self.bounds
+
+
+OPENAI = Subset(
+    frozenset(_BOUNDS - {"minLength", "maxLength", "uniqueItems"}),
+    _FORMATS,
+)
+ANTHROPIC = Subset(frozenset({"minItems"}), _FORMATS | {"uri"}, most_items=1, recursive=False)
 
 
 class _NotStrict(Exception):
     """The schema says what the subset cannot."""
 
 
-def strict_schema(schema: Schema) -> Schema | None:
+def strict_schema(schema: Schema, subset: Subset = OPENAI) -> Schema | None:
     """The schema with every object closed and every key required; None if it can't be.
 
     Optional keys keep their default on our side: the model gives every key, validation decides.
     """
     try:
-        root = _strict(_without_root_reference(schema))
+        root = _strict(_without_root_reference(schema), subset)
     except _NotStrict:
         return None
+    if not subset.recursive and _is_recursive(root):
+        return None
     return root if root.get("type") == "object" and "anyOf" not in root else None
+
+
+def _is_recursive(root: Schema) -> bool:
+    """Whether a definition leads back to itself."""
+    uses = {name: _references(inner) for name, inner in root.get("$defs", {}).items()}
+    for name, used_by_it in uses.items():
+        reached: set[str] = set()
+        waiting = [*used_by_it]
+        while waiting:
+            used = waiting.pop()
+            if used == name:
+                return True
+            if used not in reached:
+                reached.add(used)
+                waiting += uses.get(used, ())
+    return False
+
+
+def _references(schema: Any) -> set[str]:
+    match schema:
+        case {"$ref": str(reference)}:
+            return {reference.removeprefix(_DEFINITIONS)}
+        case dict():
+            return _references(list(cast("Schema", schema).values()))
+        case list():
+            return {name for one in cast("list[Any]", schema) for name in _references(one)}
+        case _:
+            return set()
 
 
 def _without_root_reference(schema: Schema) -> Schema:
@@ -68,20 +134,26 @@ def _object(schema: Any) -> Schema:
     return cast("Schema", schema)
 
 
-def _strict(given: Any) -> Schema:
+def _strict(given: Any, subset: Subset) -> Schema:
     schema = _simpler(_object(given))
     if schema.keys() & _REFUSED:
         raise _NotStrict
     if "$ref" in schema:
         _referenced(schema["$ref"])
         return {"$ref": schema["$ref"]}
-    told = {key: value for key, value in schema.items() if _is_told(key, value)}
+    told = {
+        key: value
+        for key, value in schema.items()
+        if key in _BOUNDS and not subset.takes(key, value) and value is not False
+    }
     kept = {
-        key: _value(key, value) for key, value in schema.items() if key in _KEPT and key not in told
+        key: _value(key, value, subset)
+        for key, value in schema.items()
+        if key in _SHAPES or (key in _BOUNDS and subset.takes(key, value))
     }
     if told:
-        bounds = ", ".join(f"{key}: {value}" for key, value in told.items())
-        kept["description"] = f"{kept.get('description', '')} ({bounds})".lstrip()
+        words = ", ".join(f"{key}: {value}" for key, value in told.items())
+        kept["description"] = f"{kept.get('description', '')} ({words})".lstrip()
     return _closed(schema, _typed(kept))
 
 
@@ -96,16 +168,6 @@ def _simpler(schema: Schema) -> Schema:
             raise _NotStrict
         schema["anyOf"] = schema.pop("oneOf")
     return schema
-
-
-def _is_told(key: str, value: Any) -> bool:
-    match key:
-        case "pattern":
-            return _LOOK_AROUND.search(value) is not None
-        case "format":
-            return value not in _FORMATS
-        case _:
-            return key in _TOLD and value is not False
 
 
 def _typed(kept: Schema) -> Schema:
@@ -148,13 +210,13 @@ def _closed(schema: Schema, kept: Schema) -> Schema:
     return kept
 
 
-def _value(key: str, value: Any) -> Any:
+def _value(key: str, value: Any, subset: Subset) -> Any:
     match key:
         case "properties" | "$defs":
-            return {name: _strict(inner) for name, inner in cast("Schema", value).items()}
+            return {name: _strict(inner, subset) for name, inner in cast("Schema", value).items()}
         case "items":
-            return _strict(value)
+            return _strict(value, subset)
         case "anyOf":
-            return [_strict(inner) for inner in cast("list[Any]", value)]
+            return [_strict(inner, subset) for inner in cast("list[Any]", value)]
         case _:
             return value

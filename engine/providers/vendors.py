@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-API = Literal["chat_completions", "responses", "generate_content", "ollama_chat"]
+API = Literal["chat_completions", "responses", "messages", "generate_content", "ollama_chat"]
 """The protocols, by the tag that is recorded with requests."""
 
 _NEWER_LIMIT = re.compile(r"(openai/)?(o\d|gpt-[5-9])")
@@ -69,6 +69,25 @@ class ResponsesDialect(Dialect, frozen=True):
     def reasons(self, model: str) -> bool:
         """Whether a model can be asked for its reasoning in a form that goes back."""
         return not _ANSWERS_AT_ONCE.match(model)
+
+
+_OLDER_LIMITS = (("claude-3-5", 8192), ("claude-3-7", 16384), ("claude-3", 4096))
+_LIMIT = 16384
+
+
+class MessagesDialect(Dialect, frozen=True):
+    """Messages: which version of the API is spoken."""
+
+    version: str = "2023-06-01"
+
+    @property
+    def sampling(self) -> bool:
+        """Whether temperature, top_p and top_k exist: later versions refuse them."""
+        return self.version == "2023-06-01"
+
+    def limit(self, model: str) -> int:
+        """The token limit where none is set."""
+        return next((most for name, most in _OLDER_LIMITS if name in model), _LIMIT)
 
 
 D = TypeVar("D", bound=Dialect)
@@ -181,9 +200,22 @@ OLLAMA = Vendor(
     key_elsewhere=False,
 )
 
+ANTHROPIC = Vendor(
+    "anthropic",
+    "messages",
+    "https://api.anthropic.com/v1",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    (".anthropic.com",),
+    MessagesDialect(),
+    MessagesDialect(),
+    "/v1",
+)
+
 _ALL: tuple[Vendor[Any], ...] = (
     OPENAI,
     OPENAI_RESPONSES,
+    ANTHROPIC,
     AZURE,
     _chat("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS", "cerebras.ai", ChatDialect()),
     _chat(

@@ -348,3 +348,18 @@ def test_an_early_wake_is_no_end():
     stage.clock.seconds = 9.0
 
     assert stage.send([]) == AwaitTools(1.0)
+
+
+# Pauses
+
+
+def test_a_paused_answer_goes_on():
+    """The model is asked again with what it has said, and the turn ends with what follows."""
+    stage = Stage()
+    stage.begin()
+    stage.go()
+    asked = stage.send(answered("Let me look", reason="paused"))
+    assert isinstance(asked, CallModel)
+    assert [message.text for message in asked.request.messages][-1] == "Let me look"
+    stage.send(answered("Sunny"))
+    assert stage.commits == [ASKED, ("model.responded", "model.requested"), ANSWERED]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
-from tests.fuzz import chat_completions, corpus, generate_content, ollama_chat, responses
+from tests.fuzz import chat_completions, corpus, generate_content, messages, ollama_chat, responses
 from tests.fuzz.arguments import Arguments, Outputs
 from tests.fuzz.bodies import Bodies, Body, Events, Failures
 from tests.fuzz.exports import Exports, Forged
@@ -21,6 +21,7 @@ def _bodies(name: str, api: str, body: Body, more: corpus.Recordings) -> Target:
 _PROTOCOLS = {
     "": ("chat_completions", chat_completions.STREAM, chat_completions.WHOLE),
     "responses-": ("responses", responses.STREAM, responses.WHOLE),
+    "messages-": ("messages", messages.STREAM, messages.WHOLE),
     "gemini-": ("generate_content", generate_content.STREAM, generate_content.WHOLE),
     "ollama-": ("ollama_chat", ollama_chat.STREAM, ollama_chat.WHOLE),
 }

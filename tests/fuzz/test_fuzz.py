@@ -16,6 +16,8 @@ PASSED = {
     "gemini-whole": "Answer",
     "ollama-stream": "Answer",
     "ollama-whole": "Answer",
+    "messages-stream": "Answer",
+    "messages-whole": "Answer",
     "failure": "RateLimited",
     "sse": "5 events",
     "arguments": "run",

@@ -59,6 +59,12 @@ def test_statuses(status: int, cls: type[ProviderError], retryable: bool) -> Non
     assert str(error).startswith(f"status {status} of openai: m")
 
 
+@pytest.mark.parametrize("name", ["x-request-id", "request-id"])
+def test_the_id_of_the_request(name: str) -> None:
+    """Vendors name its header differently."""
+    assert failure(500, {"message": "m"}, {name: "req_1"}).request_id == "req_1"
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -86,6 +92,7 @@ def test_the_error_says_what_to_do(status: int, words: str) -> None:
         {"message": "m", "code": "insufficient_quota"},
         {"message": "m", "type": "exceeded_current_quota_error"},
         {"message": "m", "code": "billing_hard_limit_reached"},
+        {"message": "m", "type": "billing_error"},
     ],
 )
 def test_a_used_up_quota_is_no_rate_limit(error: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, TypeAdapter
 
-from agent.engine.providers.strict_schema import strict_schema
+from agent.engine.providers.strict_schema import ANTHROPIC, strict_schema
 from tests.fakes.strict_schema import check_strict
 
 
@@ -215,3 +215,33 @@ def test_each_keyword(schema: Any, expected: Any) -> None:
 def test_the_root_is_a_closed_object(schema: dict[str, Any]) -> None:
     """Anything else can't be asked for strictly."""
     assert strict_schema(schema) is None
+
+
+def test_a_provider_that_enforces_fewer_bounds() -> None:
+    """What it does not take is told in the description."""
+    schema = of(
+        a={"type": "integer", "minimum": 1},
+        b={"type": "array", "items": {"type": "string", "format": "uri"}, "minItems": 2},
+        c={"type": "array", "items": {"type": "string", "pattern": "^a"}, "minItems": 1},
+    )
+    strict = strict_schema(schema, ANTHROPIC)
+    assert strict is not None
+    assert strict["properties"] == {
+        "a": {"type": "integer", "description": "(minimum: 1)"},
+        "b": {
+            "type": "array",
+            "items": {"type": "string", "format": "uri"},
+            "description": "(minItems: 2)",
+        },
+        "c": {
+            "type": "array",
+            "items": {"type": "string", "description": "(pattern: ^a)"},
+            "minItems": 1,
+        },
+    }
+
+
+def test_a_provider_that_takes_no_recursion() -> None:
+    """A schema that contains itself cannot be asked for; one that is only used twice can."""
+    assert strict_schema(Node.model_json_schema(), ANTHROPIC) is None
+    assert strict_schema(Rich.model_json_schema(), ANTHROPIC) is not None
