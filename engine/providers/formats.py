@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from agent.engine.errors import InvalidPrompt
+from agent.engine.errors import InvalidPrompt, MalformedResponse
 from agent.engine.provider import Prompt
 from agent.engine.providers import protocol_of
 from agent.engine.request import message_context
@@ -46,7 +46,10 @@ def read_messages(
             f"one has {', '.join(body) or 'nothing'}"
         )
     asked = model or body.get("model") or ""
-    return provider.read_body(body, provider.origin(str(asked)))
+    try:
+        return provider.read_body(body, provider.origin(str(asked)))
+    except MalformedResponse as error:
+        raise InvalidPrompt(f"a message cannot be kept: {error}") from error
 
 
 def write_messages(

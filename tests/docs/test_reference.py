@@ -4,12 +4,17 @@ import re
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 
 from agent import errors
+from agent.engine.errors import ConfigurationError
+from agent.engine.provider import Prompt
+from agent.engine.providers import protocol_of
 from agent.engine.providers.vendors import VENDORS
 from agent.eventstore.events import EVENTS
 from agent.eventstore.messages import Part
+from agent.eventstore.values import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/events.md").read_text()
@@ -103,3 +108,53 @@ def test_every_protocol_is_described() -> None:
     assert table
     described = re.findall(r"^\| `(\w+)` \|", table[1], re.MULTILINE)
     assert sorted(described) == sorted({vendor.api for vendor in VENDORS.values()})
+
+
+SETTINGS: dict[str, object] = {
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "top_k": 5,
+    "max_tokens": 2000,
+    "stop": ("a",),
+    "seed": 1,
+    "presence_penalty": 0.1,
+    "frequency_penalty": 0.1,
+    "reasoning_effort": "low",
+    "reasoning_budget": 1024,
+    "show_reasoning": True,
+    "verbosity": "low",
+    "service_tier": "flex",
+    "prompt_cache": "5m",
+}
+
+
+def _takes(api: str, name: str) -> str:
+    """Whether the providers of a protocol take a setting."""
+    answers: set[bool] = set()
+    for vendor in VENDORS.values():
+        if vendor.api == api:
+            made, _ = protocol_of(vendor.name)
+            provider = made(vendor, base_url=vendor.base_url or vendor.example)
+            settings = msgspec.structs.replace(Settings(), **{name: SETTINGS[name]})
+            try:
+                provider.encode_frame(Prompt("m", None, (), settings, None, stream=False))
+            except ConfigurationError:
+                answers.add(False)
+            else:
+                answers.add(True)
+    return "some servers" if len(answers) == 2 else "yes" if answers == {True} else ""
+
+
+def test_every_setting_is_described_as_it_is() -> None:
+    """Which protocol takes which setting is what its encoder says."""
+    table = re.search(r"^\| setting \|(.*)\n\|-.*\n((?:\|.*\n)+)", PROVIDERS, re.MULTILINE)
+    assert table
+    apis = re.findall(r"`(\w+)`", table[1])
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table[2].splitlines()]
+    assert rows == [[f"`{name}`", *(_takes(api, name) for api in apis)] for name in SETTINGS]
+
+
+def test_every_setting_is_tried() -> None:
+    """The table holds all settings that protocols may say under names of their own."""
+    own = {"extra", "tool_choice", "parallel_tool_calls"}
+    assert {field.name for field in msgspec.structs.fields(Settings)} - own == set(SETTINGS)

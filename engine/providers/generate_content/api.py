@@ -33,6 +33,8 @@ class GenerateContent(ServedProvider[Dialect]):
     access token.
     """
 
+    conversation = ("contents", "systemInstruction")
+
     @property
     def _on_vertex(self) -> bool:
         return (urlsplit(self.base_url).hostname or "").endswith(_VERTEX)

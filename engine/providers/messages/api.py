@@ -30,6 +30,8 @@ class Messages(ServedProvider[MessagesDialect]):
     Claude 3 and 3.5, which take 4096 and 8192. ``reasoning_budget`` comes on top.
     """
 
+    conversation = ("messages", "system")
+
     def encode_message(self, message: Message, context: MessageContext) -> Sequence[bytes]:
         """The message as an item of ``messages``; none if it says nothing that can be sent."""
         return encoding.encode_message(message, context, self.origin(context.model))

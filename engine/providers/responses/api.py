@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class Responses(ServedProvider[ResponsesDialect]):
     """``POST {base_url}/responses``."""
 
+    conversation = ("input", "instructions")
+
     def encode_message(self, message: Message, context: MessageContext) -> Sequence[bytes]:
         """The message as items of ``input``: those that the model said as it said them."""
         return encoding.encode_message(message, context, self.origin(context.model), self.dialect)

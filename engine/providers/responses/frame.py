@@ -35,7 +35,6 @@ _SETTINGS = {
     "show_reasoning": "reasoning.summary",
     "verbosity": "text.verbosity",
     "service_tier": "service_tier",
-    "prompt_cache": "prompt_cache_options.ttl",
 }
 """Their places by our names."""
 

@@ -31,6 +31,86 @@ STORED: dict[str, dict[str, Any]] = {
             for item in CONVERSATION
         ]
     },
+    "openai-responses": {
+        "input": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "What is this?"},
+                    {
+                        "type": "input_image",
+                        "image_url": PIXEL["image_url"]["url"],
+                        "detail": "auto",
+                    },
+                ],
+            },
+            {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "a", "output": "a pixel"},
+            {"type": "message", "role": "assistant", "content": "A pixel."},
+        ],
+        "instructions": "Be brief.",
+    },
+    "anthropic": {
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {
+                        "type": "image",
+                        "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw=="},
+                    },
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {
+                        "type": "tool_result",
+                        "tool_use_id": "a",
+                        "content": [{"type": "text", "text": "a pixel"}],
+                    }
+                ],
+            },
+            {"role": "assistant", "content": [{"type": "text", "text": "A pixel."}]},
+        ],
+        "system": [{"type": "text", "text": "Be brief."}],
+    },
+    "gemini": {
+        "contents": [
+            {
+                "role": "user",
+                "parts": [
+                    {"text": "What is this?"},
+                    {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}},
+                ],
+            },
+            {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]},
+            {
+                "role": "user",
+                "parts": [{"functionResponse": {"name": "f", "response": {"output": "a pixel"}}}],
+            },
+            {"role": "model", "parts": [{"text": "A pixel."}]},
+        ],
+        "systemInstruction": {"parts": [{"text": "Be brief."}]},
+    },
+    "ollama": {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "What is this?", "images": ["iVBORw=="]},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"function": {"name": "f", "arguments": {}}}],
+            },
+            {"role": "tool", "content": "a pixel", "tool_name": "f"},
+            {"role": "assistant", "content": "A pixel."},
+        ]
+    },
 }
 """A conversation as each format keeps it: the fields of a body, that of the messages first."""
 

@@ -80,7 +80,6 @@ def test_every_setting() -> None:
         show_reasoning=True,
         verbosity="high",
         service_tier="flex",
-        prompt_cache="30m",
     )
     given = fields(settings=settings)
     del given["model"], given["store"], given["include"]
@@ -91,7 +90,6 @@ def test_every_setting() -> None:
         "reasoning": {"effort": "low", "summary": "auto"},
         "text": {"verbosity": "high"},
         "service_tier": "flex",
-        "prompt_cache_options": {"ttl": "30m"},
     }
 
 

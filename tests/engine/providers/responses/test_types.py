@@ -77,7 +77,6 @@ settings = st.builds(
     show_reasoning=st.sampled_from([None, True, False]),
     verbosity=st.sampled_from([None, "low"]),
     service_tier=st.sampled_from([None, "flex"]),
-    prompt_cache=st.sampled_from([None, "30m"]),
     tool_choice=st.sampled_from([None, "auto", "required", "f"]),
     parallel_tool_calls=st.sampled_from([None, False]),
 )
