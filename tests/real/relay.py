@@ -49,13 +49,15 @@ class _Handler(socketserver.StreamRequestHandler):
         with socket.create_connection(self.server.upstream) as upstream:
             answers = threading.Thread(target=self._answer, args=(upstream,), daemon=True)
             answers.start()
-            with suppress(ConnectionResetError):  # how a client hangs up that has not read all
+            # How a client hangs up that has not read all, and what is left of a server that did.
+            with suppress(ConnectionResetError, BrokenPipeError):
                 for head, body in self._requests():
                     self.server.bodies.append(body)
                     upstream.sendall(head + body)
                     self.server.asked.set()
             self.server.dropped.set()
-            upstream.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):
+                upstream.shutdown(socket.SHUT_RDWR)
             answers.join()
 
     def _requests(self) -> Iterator[tuple[bytes, bytes]]:
@@ -72,7 +74,8 @@ class _Handler(socketserver.StreamRequestHandler):
         with suppress(OSError):
             while piece := upstream.recv(PIECE):
                 self.connection.sendall(piece)
-            self.connection.shutdown(socket.SHUT_RDWR)
+            # A request that crosses the hang-up is still read: it was sent, and counts.
+            self.connection.shutdown(socket.SHUT_WR)
 
 
 @contextmanager
