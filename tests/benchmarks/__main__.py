@@ -5,6 +5,7 @@ import sys
 from types import ModuleType
 
 from tests.benchmarks import (
+    clients,
     deltas,
     forking,
     import_cost,
@@ -15,7 +16,7 @@ from tests.benchmarks import (
     turns,
 )
 
-ALL = (persisting, turns, reopening, forking, sizes, threads, import_cost, deltas)
+ALL = (persisting, turns, reopening, forking, sizes, threads, import_cost, deltas, clients)
 
 
 def main(names: list[str]) -> None:
