@@ -44,8 +44,10 @@ def settings_fields(settings: Settings, names: Mapping[str, str], provider: str)
     return {theirs: given[ours] for ours, theirs in names.items() if given[ours] is not None}
 
 
-def extra_fields(settings: Settings, fixed: Collection[str]) -> dict[str, Any]:
-    """What goes into the body as it is.
+def with_extra(
+    fields: Mapping[str, Any], settings: Settings, fixed: Collection[str]
+) -> dict[str, Any]:
+    """The fields, and joined with them what goes into the body as it is.
 
     Raises :class:`ConfigurationError` for what decides how the answer is read and what the log says
     of the request.
@@ -54,19 +56,16 @@ def extra_fields(settings: Settings, fixed: Collection[str]) -> dict[str, Any]:
     taken = [name for name in fixed if name in extra]
     if taken:
         raise ConfigurationError(f"extra cannot replace what the session sets: {', '.join(taken)}")
-    return extra
+    return joined_fields(fields, extra)
 
 
-def with_extra(
-    fields: Mapping[str, Any], settings: Settings, fixed: Collection[str]
-) -> dict[str, Any]:
-    """The fields and what goes in as it is: an object that both have is one, and so is a list.
+def joined_fields(fields: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Both together: an object that both have is one, and so is a list.
 
-    Raises :class:`ConfigurationError` as :func:`extra_fields` does.
+    So a server's own tools stand beside ours.
     """
-    extra = extra_fields(settings, fixed)
-    joined = {**fields, **extra}
-    for key, value in extra.items():
+    joined = {**fields, **more}
+    for key, value in more.items():
         known = fields.get(key)
         if isinstance(known, dict) and isinstance(value, dict):
             joined[key] = {**cast("Object", known), **cast("Object", value)}

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from agent.engine.provider import Answer, Delta
     from agent.engine.providers.origin import Origin
 
+MOST_CALLS = 1000
+"""An answer with more calls is no answer: each would be run."""
+
 _END = "[DONE]"
 _SHOWN = 80
 
@@ -57,6 +60,14 @@ class Reading(ABC):
         """The whole answer."""
 
 
+def _bounded(reading: Reading) -> Answer:
+    """The answer. Raises :class:`ProviderError`."""
+    answer = reading.answer()
+    if len(answer.message.tool_calls) > MOST_CALLS:
+        raise malformed(reading.provider, f"more than {MOST_CALLS} tool calls")
+    return answer
+
+
 class WholeParser:
     """Reads an answer that comes in one piece."""
 
@@ -83,7 +94,7 @@ class WholeParser:
 
     def answer(self) -> Answer:
         """The answer. Raises :class:`ProviderError`."""
-        return self._reading.answer()
+        return _bounded(self._reading)
 
 
 class StreamParser(ABC):
@@ -137,7 +148,7 @@ class StreamParser(ABC):
         """The answer. Raises :class:`ProviderError`, also for a stream that was cut."""
         if self._whole is None and not (self.ended or self._reading.complete):
             raise self._cut()
-        return self._reading.answer()
+        return _bounded(self._reading)
 
     def _cut(self) -> MalformedResponse:
         provider = self._reading.provider

@@ -33,6 +33,14 @@ def as_objects(value: object) -> list[Object]:
     return [cast("Object", item) for item in cast("list[Any]", value) if isinstance(item, dict)]
 
 
+def first_of(value: object) -> Object | None:
+    """Of a list of alternatives the one with index 0: only that one was asked for."""
+    for item in as_objects(value):
+        if item.get("index") in (0, None):
+            return item
+    return None
+
+
 def as_string(value: object) -> str:
     """The text, "" for anything else."""
     return value if isinstance(value, str) else ""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from agent.engine.providers.origin import Origin
 
 _SAID = ("index", "id", "type", "function")
-MOST_CALLS = 1000
-"""An answer with more calls is no answer: each would be run."""
 
 
 class _Call:
@@ -87,10 +85,7 @@ class CollectedCalls:
         self._by_id: dict[str, list[_Call]] = {}
 
     def add(self, fragments: Sequence[Object]) -> None:
-        """Take the fragments of one delta, or the calls of a whole answer.
-
-        Raises ``ValueError`` for more calls than any answer has.
-        """
+        """Take the fragments of one delta, or the calls of a whole answer."""
         taken: set[_Call] = set()
         for item in fragments:
             fragment = _fragment(item)
@@ -103,8 +98,6 @@ class CollectedCalls:
     def _begin(self, fragment: _Fragment) -> _Call:
         call = _Call(len(self._calls) if fragment.index is None else fragment.index)
         self._calls.append(call)
-        if len(self._calls) > MOST_CALLS:
-            raise ValueError(f"more than {MOST_CALLS} tool calls")
         self._by_index[call.index] = call
         return call
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.engine.provider import Frame
-from agent.engine.providers.fields import extra_fields, settings_fields
+from agent.engine.providers.fields import settings_fields, with_extra
 from agent.engine.providers.strict_schema import strict_schema
 from agent.eventstore.rawjson import from_raw
 
@@ -61,7 +61,7 @@ def encode_frame(prompt: Prompt, dialect: ChatDialect, provider: str) -> Frame:
         fields["stream"] = True
         if dialect.stream_options:
             fields["stream_options"] = {"include_usage": True}
-    fields |= extra_fields(prompt.settings, _FIXED)
+    fields = with_extra(fields, prompt.settings, _FIXED)
     return Frame(b'{"messages":[', leading, trailing + b"]," + _encode(fields)[1:])
 
 

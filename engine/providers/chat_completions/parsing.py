@@ -26,6 +26,7 @@ from agent.engine.providers.wire import (
     as_object,
     as_objects,
     as_string,
+    first_of,
     malformed,
 )
 from agent.eventstore.messages import Message
@@ -79,7 +80,7 @@ class ChatReading(Reading):
         if not self.response_id:
             self.response_id = as_string(body.get("id")) or None
         self.model = as_string(body.get("model")) or self.model
-        choice = _first(body.get("choices"))
+        choice = first_of(body.get("choices"))
         self._add_usage(body, choice)
         if choice is None:
             return
@@ -123,15 +124,9 @@ class ChatReading(Reading):
             yield TextDelta(text)
         calls = said.get("tool_calls")
         if isinstance(calls, list):
-            self._add_calls(cast("list[Any]", calls))
+            self.calls.add(as_objects(cast("list[Any]", calls)))
         else:
             self._check_absent(calls, "tool_calls")
-
-    def _add_calls(self, calls: list[Any]) -> None:
-        try:
-            self.calls.add(as_objects(calls))
-        except ValueError as error:
-            raise malformed(self.provider, str(error)) from error
 
     def _check_absent(self, value: object, name: str) -> str:
         """Nothing, for what is not there. Raises :class:`MalformedResponse` for a wrong type."""
@@ -163,14 +158,6 @@ class ChatReading(Reading):
             self.model,
             self.response_id,
         )
-
-
-def _first(choices: object) -> Object | None:
-    """The choice with index 0; only that one was asked for."""
-    for choice in as_objects(choices):
-        if choice.get("index") in (0, None):
-            return choice
-    return None
 
 
 def _usage(usage: Object) -> Usage:

@@ -20,6 +20,7 @@ from agent.engine.providers.wire import (
     as_object,
     as_objects,
     as_string,
+    first_of,
     malformed,
 )
 from agent.eventstore.messages import Message, ToolCallPart
@@ -98,7 +99,7 @@ class GenerateReading(Reading):
         feedback = as_object(body.get("promptFeedback"))
         self.blocked = as_string(feedback.get("blockReason")) or self.blocked
         self.complete = self.complete or self.blocked is not None
-        candidate = _first(body.get("candidates"))
+        candidate = first_of(body.get("candidates"))
         if candidate is None:
             return
         self.began = True
@@ -140,14 +141,6 @@ class GenerateReading(Reading):
             self.model,
             self.response_id,
         )
-
-
-def _first(candidates: object) -> Object | None:
-    """The candidate with index 0; only that one was asked for."""
-    for candidate in as_objects(candidates):
-        if candidate.get("index") in (0, None):
-            return candidate
-    return None
 
 
 def _usage(usage: Object) -> Usage:

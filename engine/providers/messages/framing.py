@@ -8,7 +8,7 @@ import msgspec
 
 from agent.engine.errors import ConfigurationError
 from agent.engine.provider import Frame
-from agent.engine.providers.fields import extra_fields, settings_fields
+from agent.engine.providers.fields import settings_fields, with_extra
 from agent.engine.providers.strict_schema import ANTHROPIC, strict_schema
 from agent.eventstore.rawjson import from_raw
 
@@ -53,7 +53,7 @@ def encode_frame(prompt: Prompt, dialect: MessagesDialect, provider: str) -> Fra
     fields |= _thinking(settings) | _output_config(settings, schema) | _cache_control(settings)
     if prompt.stream:
         fields["stream"] = True
-    fields |= extra_fields(settings, _FIXED)
+    fields = with_extra(fields, settings, _FIXED)
     return Frame(b'{"messages":[', (), b"]," + _encode(fields)[1:])
 
 

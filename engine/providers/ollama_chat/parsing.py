@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from agent.engine.providers.origin import Origin
 
 _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
-MOST_CALLS = 1000
-"""An answer with more calls is no answer: each would be run."""
 
 
 class OllamaReading(Reading):
@@ -74,8 +72,6 @@ class OllamaReading(Reading):
             self._add_call(item)
 
     def _add_call(self, item: Object) -> None:
-        if len(self.calls) == MOST_CALLS:
-            raise malformed(self.provider, f"more than {MOST_CALLS} tool calls")
         try:
             self.calls.append(read_call(item, self.origin))
         except ValueError as error:

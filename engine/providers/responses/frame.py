@@ -6,12 +6,12 @@ so that the bytes of the history never change.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from agent.engine.provider import Frame
-from agent.engine.providers.fields import extra_fields, settings_fields
+from agent.engine.providers.fields import joined_fields, settings_fields, with_extra
 from agent.engine.providers.strict_schema import strict_schema
 from agent.eventstore.rawjson import from_raw
 
@@ -49,13 +49,13 @@ def encode_frame(prompt: Prompt, dialect: ResponsesDialect, provider: str) -> Fr
         fields |= _tool_settings(prompt.settings)
     if prompt.output is not None:
         fields["text"] = {"format": _format(prompt.output)}
-    _merge(fields, _settings(prompt.settings, provider))
+    fields = joined_fields(fields, _settings(prompt.settings, provider))
     fields["store"] = False
     if dialect.reasons(prompt.model):
         fields["include"] = ["reasoning.encrypted_content"]
     if prompt.stream:
         fields["stream"] = True
-    _merge(fields, extra_fields(prompt.settings, _FIXED))
+    fields = with_extra(fields, prompt.settings, _FIXED)
     return Frame(start, (), b"]," + _encode(fields)[1:])
 
 
@@ -64,25 +64,11 @@ def _settings(settings: Settings, provider: str) -> Object:
     for place, value in settings_fields(settings, _SETTINGS, provider).items():
         key, _, inner = place.partition(".")
         if place == "reasoning.summary":
-            _merge(fields, {"reasoning": {"summary": "auto"}} if value else {})
+            more: Object = {"reasoning": {"summary": "auto"}} if value else {}
         else:
-            _merge(fields, {key: {inner: value} if inner else value})
+            more = {key: {inner: value} if inner else value}
+        fields = joined_fields(fields, more)
     return fields
-
-
-def _merge(fields: Object, more: Object) -> None:
-    """Add fields; what is an object or a list on both sides is joined.
-
-    So tools of the server stand beside ours, and its own formats beside the verbosity.
-    """
-    for key, value in more.items():
-        known = fields.get(key)
-        if isinstance(known, dict) and isinstance(value, dict):
-            fields[key] = {**cast("Object", known), **cast("Object", value)}
-        elif isinstance(known, list) and isinstance(value, list):
-            fields[key] = [*cast("list[Any]", known), *cast("list[Any]", value)]
-        else:
-            fields[key] = value
 
 
 def _tool_definition(tool: ToolDefinition) -> Object:
