@@ -1,9 +1,15 @@
 import itertools
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from agent.engine.errors import MalformedResponse
+from agent.engine.provider import Answer, Delta
+from agent.engine.providers.origin import Origin
+from agent.engine.providers.parsers import MOST_CALLS, EventParser, Reading, WholeParser
+from agent.engine.providers.wire import Object
+from agent.eventstore.messages import Message, ToolCallPart
 from tests.engine.providers.ollama_chat.given import line, lines, stream_parser
 from tests.engine.providers.reading import Read, cut
 
@@ -40,3 +46,34 @@ def test_a_line_that_is_no_object() -> None:
     for length in itertools.accumulate([len(BODY.splitlines()[0]) + 10, 5]):
         with pytest.raises(MalformedResponse, match="ended in the middle"):
             Read(stream_parser(), BODY[:length])
+
+
+class Calling(Reading):
+    """An answer with so many calls."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(Origin("openai", "chat_completions", "m"))
+        self._calls = [ToolCallPart(f"{number}", "a", "{}") for number in range(count)]
+
+    def whole(self, body: Object) -> Iterator[Delta]:
+        """Take anything."""
+        self.complete = bool(body)
+        return iter(())
+
+    def event(self, kind: str, data: Object) -> Iterator[Delta]:
+        """Take anything."""
+        return self.whole({kind: data})
+
+    def answer(self) -> Answer:
+        """The calls."""
+        return Answer(Message.assistant(*self._calls), "tool_calls")
+
+
+@pytest.mark.parametrize(
+    ("parser", "body"), [(WholeParser, b'{"a": 1}'), (EventParser, b"data: {}\n\n")]
+)
+def test_an_absurd_number_of_calls(parser: type[WholeParser | EventParser], body: bytes) -> None:
+    """Each call would be run, so an answer has at most so many, whatever the protocol."""
+    assert len(Read(parser(Calling(MOST_CALLS)), body).calls) == MOST_CALLS
+    with pytest.raises(MalformedResponse, match="more than 1000 tool calls"):
+        Read(parser(Calling(MOST_CALLS + 1)), body)

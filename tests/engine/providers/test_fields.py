@@ -1,0 +1,63 @@
+import json
+from typing import Any
+
+import pytest
+
+from agent.engine.errors import ConfigurationError
+from agent.engine.provider import Prompt
+from agent.engine.providers import protocol_of
+from agent.engine.providers.fields import in_call_order, joined_fields, settings_fields
+from agent.engine.providers.vendors import VENDORS
+from agent.eventstore.messages import ToolCallPart, ToolResultPart
+from agent.eventstore.rawjson import to_raw
+from agent.eventstore.values import Settings, ToolDefinition
+
+
+def test_settings_go_by_the_names_of_the_protocol() -> None:
+    """In the order of the names; what is not set is left out."""
+    settings = Settings(max_tokens=5, temperature=0.5)
+    names = {"temperature": "temp", "top_p": "p", "max_tokens": "limit"}
+    assert list(settings_fields(settings, names, "acme").items()) == [("temp", 0.5), ("limit", 5)]
+
+
+def test_a_setting_that_a_protocol_lacks() -> None:
+    """It is refused by name, with those that there are."""
+    with pytest.raises(ConfigurationError, match="acme has no setting top_k, seed; it takes top_p"):
+        settings_fields(Settings(seed=1, top_k=2), {"top_p": "p"}, "acme")
+
+
+@pytest.mark.parametrize(
+    ("ours", "more", "both"),
+    [
+        ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
+        ({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}, {"a": {"x": 1, "y": 3}}),
+        ({"a": [1]}, {"a": [2]}, {"a": [1, 2]}),
+        ({"a": [1]}, {"a": {"x": 1}}, {"a": {"x": 1}}),
+        ({"a": 1}, {"a": None}, {"a": None}),
+    ],
+)
+def test_fields_of_both(ours: dict[str, Any], more: dict[str, Any], both: dict[str, Any]) -> None:
+    """Objects and lists are joined, everything else is replaced; neither is changed."""
+    before = json.dumps([ours, more])
+    assert joined_fields(ours, more) == both
+    assert json.dumps([ours, more]) == before
+
+
+@pytest.mark.parametrize("name", sorted({v.api: n for n, v in VENDORS.items()}.values()))
+def test_tools_of_the_server_stand_beside_ours(name: str) -> None:
+    """In every protocol alike."""
+    made, vendor = protocol_of(name)
+    provider = made(vendor, base_url="http://localhost")
+    tool = ToolDefinition("mine", "It.", to_raw({"type": "object", "properties": {}}, of="tool"))
+    settings = Settings(extra=to_raw({"tools": [{"theirs": {}}], "new": 1}, of="extra"))
+    frame = provider.encode_frame(Prompt("m", None, (tool,), settings, None, stream=False))
+    body = json.loads(frame.start + frame.end)
+    assert len(body["tools"]) == 2
+    assert (body["tools"][1], body["new"]) == ({"theirs": {}}, 1)
+
+
+def test_results_in_the_order_of_their_calls() -> None:
+    """One that answers no known call comes last."""
+    calls = {name: ToolCallPart(name, name, "{}") for name in ("a", "b")}
+    results = [ToolResultPart(name, ()) for name in ("x", "b", "a")]
+    assert [result.call_id for result in in_call_order(results, calls)] == ["a", "b", "x"]
