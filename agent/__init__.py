@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.engine.agent import Agent
     from agent.engine.approvals import ApprovalPolicy, PendingApproval, ProposedCall
     from agent.engine.compaction import Compaction
+    from agent.engine.past_requests import PastRequest
     from agent.engine.provider import ReasoningDelta, TextDelta
     from agent.engine.session import Session
     from agent.engine.settings import CompactionPolicy
@@ -58,6 +59,7 @@ _HOMES = {
     "ImagePart": "agent.eventstore.messages",
     "Message": "agent.eventstore.messages",
     "Part": "agent.eventstore.messages",
+    "PastRequest": "agent.engine.past_requests",
     "PendingApproval": "agent.engine.approvals",
     "ProposedCall": "agent.engine.approvals",
     "ReasoningDelta": "agent.engine.provider",
@@ -93,6 +95,7 @@ __all__ = [
     "ImagePart",
     "Message",
     "Part",
+    "PastRequest",
     "PendingApproval",
     "ProposedCall",
     "ReasoningDelta",

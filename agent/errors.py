@@ -35,6 +35,7 @@
     ├── NotPending
     ├── NothingUnfinished
     ├── CannotRewind
+    ├── NoRequest
     ├── StreamAbandoned
     ├── InvalidEvent
     └── StoreError
@@ -71,6 +72,7 @@ from agent.engine.errors import (
     MalformedResponse,
     MissingAPIKey,
     ModelNotFound,
+    NoRequest,
     NothingUnfinished,
     NotPending,
     NotSaved,
@@ -132,6 +134,7 @@ __all__ = [
     "MalformedResponse",
     "MissingAPIKey",
     "ModelNotFound",
+    "NoRequest",
     "NotPending",
     "NotSaved",
     "NothingUnfinished",

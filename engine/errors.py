@@ -333,6 +333,22 @@ class CannotRewind(AgentError):
         self.nearest = nearest
 
 
+class NoRequest(AgentError):
+    """At this version nothing was asked of a model. ``requests`` are the versions where it was."""
+
+    def __init__(self, session_id: str, version: int, kind: str, requests: tuple[int, ...]) -> None:
+        before = [at for at in requests if at < version][-1:]
+        after = [at for at in requests if at > version][:1]
+        near = " and ".join(map(str, before + after))
+        nearest = f"the nearest requests are at {near}" if near else "it has made no request yet"
+        super().__init__(
+            f"version {version} of session {session_id!r} is {kind!r}, no request: {nearest}"
+        )
+        self.session_id = session_id
+        self.version = version
+        self.requests = requests
+
+
 class StreamAbandoned(AgentError):
     """The stream cannot be read on: a later turn took over, or it belongs to a parent process."""
 

@@ -332,7 +332,7 @@ class Handle:
 
     def rewind(self, to: int) -> None:
         """Show a settled version again. Raises :class:`UnknownStream`, :class:`CannotRewind`."""
-        self._check_version(to)
+        self.check_version(to)
         # As the log is, without the end of a cut compaction that only a rewind would write.
         self.change(lambda _: rewound(self.state.conversation, to))
 
@@ -346,7 +346,7 @@ class Handle:
                 self.commit()
         known = self.journal.committed
         version = known.conversation.settled if at is None else at
-        self._check_version(version)
+        self.check_version(version)
         here = version == known.version
         head = Head(version, known.hash) if here else self._head_at(version)
         fact = self._fork(key, head)
@@ -397,10 +397,11 @@ class Handle:
 
     def state_at(self, version: int) -> SessionState:
         """The session at one of its versions. Raises :class:`UnknownStream` if there is none."""
-        self._check_version(version)
+        self.check_version(version)
         return rebuild(projection.evolve, self.events(version), SessionState())
 
-    def _check_version(self, version: int) -> None:
+    def check_version(self, version: int) -> None:
+        """Raise :class:`UnknownStream` for a version that the session does not have."""
         last = self.state.version
         if type(version) is not int or not 1 <= version <= last:
             raise UnknownStream(

@@ -14,6 +14,7 @@ from agent.engine.bound import Bound
 from agent.engine.compaction import Compaction, Summarize, summarize
 from agent.engine.history import added, undone
 from agent.engine.output import Output
+from agent.engine.past_requests import request_at
 from agent.engine.prompts import Prompted, checked_message, message_of
 from agent.engine.settings import TurnOptions, settings_of
 from agent.engine.streams import AsyncStream, Stream
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from agent.engine.agent import Agent
     from agent.engine.approvals import PendingApproval
     from agent.engine.handle import Handle
+    from agent.engine.past_requests import PastRequest
     from agent.engine.stream import Response
     from agent.engine.unfinished import UnfinishedTurn
     from agent.eventstore.record import Recorded
@@ -101,6 +103,16 @@ class Session(Bound):
     def events(self) -> Iterator[Recorded]:
         """Every event, inherited ones first."""
         return self._handle.events()
+
+    def request_at(self, version: int) -> PastRequest:
+        """The model request that is recorded at a version, rebuilt to the byte from the log alone.
+
+        ``proven`` says whether it has the recorded digest. No model is asked and no key is needed.
+        Raises :class:`NoRequest` for a version that is none, :class:`UnknownStream` for one that
+        there is not, and :class:`UnknownProvider` for a provider of one's own that is not this
+        agent's.
+        """
+        return request_at(self._handle, version)
 
     def attachment(self, part: ImagePart | FilePart) -> bytes:
         """The bytes of an image or file of the history.

@@ -22,6 +22,9 @@ _CLASSES: dict[API, str] = {
 }
 """The class of each protocol, in the module ``api`` of its package."""
 
+_ELSEWHERE = "http://localhost"
+"""Where no vendor is: servers there speak the other dialect."""
+
 
 def connect(
     provider: str | Provider, *, base_url: str | None, api_key: str | None, timeout: float
@@ -44,6 +47,21 @@ def connect(
         return provider
     made, vendor = protocol_of(provider)
     return made(vendor, base_url=base_url, api_key=api_key, timeout=timeout)
+
+
+def spoken(name: str, encoder: str) -> ServedProvider[Any] | None:
+    """A provider that encodes by the rules of this name, without a key or a connection.
+
+    One of other rules if these are gone, and None if there is no provider of this name.
+    """
+    if name not in VENDORS:
+        return None
+    made, vendor = protocol_of(name)
+    here, elsewhere = (
+        made(vendor, base_url=url, api_key="unused")
+        for url in (vendor.base_url or vendor.example, _ELSEWHERE)
+    )
+    return elsewhere if elsewhere.encoder == encoder else here
 
 
 def protocol_of(name: str) -> tuple[type[ServedProvider[Any]], Vendor[Any]]:

@@ -12,10 +12,11 @@ from agent.engine.effects import Answered, Append, CallFailed, Effect, Emit, Too
 from agent.engine.errors import ServerFailed
 from agent.engine.journal import Journal
 from agent.engine.output import Output
-from agent.engine.provider import Answer, Prompt, Provider
+from agent.engine.past_requests import past_request
+from agent.engine.provider import Answer, Provider
 from agent.engine.request import RequestBuilder
 from agent.engine.scripted import Call, Scripted, ScriptedModel
-from agent.engine.settings import Limits, settings_of_step
+from agent.engine.settings import Limits
 from agent.engine.sources import Sources
 from agent.engine.stream import Response, StreamEvent
 from agent.engine.tools import Toolset
@@ -25,7 +26,6 @@ from agent.eventstore.messages import Message, Part, TextPart
 from agent.eventstore.record import Recorded
 from agent.eventstore.values import FinishReason, Owner, Settings, Usage
 from agent.projections import session as projection
-from agent.projections.conversation import Conversation
 from agent.projections.session import SessionState
 
 OWNER = Owner("host", 1, 1)
@@ -212,27 +212,11 @@ def rebuilt(session: Session, provider: Provider) -> list[bytes]:
     state = SessionState()
     for fact in session.events():
         if isinstance(fact.event, ModelRequested):
-            bodies.append(_body(session, state.conversation, fact.event, provider))
+            read = session._handle.log.get_blob
+            found = past_request(fact.version, fact.event, state, provider, read)
+            bodies.append(found.body)
         state = projection.evolve(state, fact)
     return bodies
-
-
-def _body(
-    session: Session, conversation: Conversation, asked: ModelRequested, provider: Provider
-) -> bytes:
-    assert conversation.turn
-    prompt = Prompt(
-        asked.model,
-        conversation.system,
-        conversation.tools.definitions,
-        settings_of_step(conversation.turn.input.settings, asked.step),
-        conversation.turn.input.output,
-        asked.stream,
-    )
-    builder = RequestBuilder()
-    needed = builder.attachments(conversation, provider, prompt)
-    attachments = {digest: session._handle.log.get_blob(digest) for digest in needed}
-    return builder.build(conversation, provider, prompt, attachments).body
 
 
 def agent_of(*script: Scripted, **options: Any) -> Agent:

@@ -1,0 +1,114 @@
+"""Past model requests, rebuilt from the log to the byte and held against the recorded digest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.engine.errors import NoRequest, UnknownProvider
+from agent.engine.provider import Prompt, Provider
+from agent.engine.providers import spoken
+from agent.engine.request import RequestBuilder
+from agent.engine.settings import settings_of_step
+from agent.eventstore.events import ModelRequested
+from agent.eventstore.messages import Message
+from agent.projections import session as projection
+from agent.projections.fold import rebuild
+from agent.projections.session import SessionState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.engine.handle import Handle
+
+
+class PastRequest(msgspec.Struct, frozen=True):
+    """A request as it was sent, rebuilt from the events before it.
+
+    ``recorded`` is the event that holds its digest, ``version`` the place of that event. ``body``
+    is what the rules of today make of the log; ``encoder`` is the name of these rules, that of the
+    rules of then is ``recorded.encoder``. ``prompt`` and ``messages`` are what the body says.
+    """
+
+    version: int
+    recorded: ModelRequested
+    body: bytes
+    encoder: str
+    prompt: Prompt
+    messages: tuple[Message, ...]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 (hex) of the body."""
+        return hashlib.sha256(self.body).hexdigest()
+
+    @property
+    def proven(self) -> bool:
+        """Whether the body is, byte for byte, what was sent.
+
+        If not and the encoders differ, the library builds requests otherwise than it did then; if
+        they are the same, the provider depends on more than the log, or the log has been changed.
+        """
+        return self.digest == self.recorded.digest
+
+
+def request_at(handle: Handle, version: int) -> PastRequest:
+    """The request that is recorded at a version.
+
+    Raises :class:`NoRequest`, :class:`UnknownStream`, :class:`UnknownProvider`.
+    """
+    handle.check_version(version)
+    *before, last = handle.events(version)
+    if not isinstance(last.event, ModelRequested):
+        facts = handle.log.read(handle.binding.key, types=("model.requested",))
+        made = tuple(fact.version for fact in facts)
+        raise NoRequest(handle.binding.key, version, last.type, made)
+    state = rebuild(projection.evolve, before, SessionState())
+    return past_request(version, last.event, state, handle.provider, handle.log.get_blob)
+
+
+def past_request(
+    version: int,
+    asked: ModelRequested,
+    before: SessionState,
+    provider: Provider,
+    read_attachment: Callable[[str], bytes],
+) -> PastRequest:
+    """The request that is recorded at a version; ``before`` is the session up to it.
+
+    ``provider`` builds it where it is the one that was asked; else one of the same name does,
+    without a key or a connection. Raises :class:`UnknownProvider` if there is none.
+    """
+    turn = before.conversation.turn
+    if turn is None:
+        raise AssertionError("a model is asked within a turn")
+    settings = settings_of_step(turn.input.settings, asked.step)
+    prompt = Prompt(
+        asked.model,
+        before.conversation.system,
+        before.conversation.tools.definitions,
+        settings,
+        turn.input.output,
+        asked.stream,
+    )
+    chosen, builder = _asked(asked, provider), RequestBuilder()
+    needed = builder.attachments(before.conversation, chosen, prompt)
+    attachments = {digest: read_attachment(digest) for digest in needed}
+    request = builder.build(before.conversation, chosen, prompt, attachments)
+    messages = tuple(request.messages)
+    return PastRequest(version, asked, request.body, chosen.encoder, prompt, messages)
+
+
+def _asked(asked: ModelRequested, provider: Provider) -> Provider:
+    """Who encodes as the one that was asked did."""
+    own = (provider.name, provider.api) == (asked.provider, asked.api)
+    if own and provider.encoder == asked.encoder:
+        return provider
+    found = spoken(asked.provider, asked.encoder)
+    if found is not None and found.api == asked.api:
+        return found
+    if own:
+        return provider
+    raise UnknownProvider(asked.provider, (provider.name,))
