@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from agent.eventstore.errors import InvalidEvent
+from agent.eventstore.rawjson import check_raw
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -156,12 +159,15 @@ class ToolCallPart(_Part, tag="tool_call", frozen=True):
     def valid_arguments(self) -> str:
         """The arguments as a JSON object, whatever the model wrote: what goes back to providers.
 
-        Many servers parse the calls of the history, and refuse all of it for one that was cut.
+        Many servers parse the calls of the history, and refuse all of it for one that was cut, is
+        nested without end, or holds half a character.
         """
         text = self.arguments or "{}"
         try:
-            msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        except (msgspec.DecodeError, RecursionError):
+            raw = text.encode()
+            msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+            check_raw(msgspec.Raw(raw), of="arguments", path="$")
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError, InvalidEvent):
             return msgspec.json.encode({"invalid_arguments": text}).decode()
         return text
 

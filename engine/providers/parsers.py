@@ -62,7 +62,10 @@ class Reading(ABC):
 
 def _bounded(reading: Reading) -> Answer:
     """The answer. Raises :class:`ProviderError`."""
-    answer = reading.answer()
+    try:
+        answer = reading.answer()
+    except RecursionError as error:
+        raise malformed(reading.provider, "it is nested too deep") from error
     if len(answer.message.tool_calls) > MOST_CALLS:
         raise malformed(reading.provider, f"more than {MOST_CALLS} tool calls")
     return answer

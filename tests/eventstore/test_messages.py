@@ -179,7 +179,17 @@ def test_copied_messages_keep_the_bytes():
             assert [blob.data for blob in twin.blobs()] == [b"text"]
 
 
-@pytest.mark.parametrize("written", ['{"a": 1, "b":', "[1]", '{"a": NaN}', '{"a": ' * 5000])
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"a": 1, "b":',
+        "[1]",
+        '{"a": NaN}',
+        '{"a": ' * 5000,
+        '{"a": ' * 101 + "1" + "}" * 101,
+        '{"a": "\\ud83c"}',
+    ],
+)
 def test_arguments_that_are_no_object_become_one(written: str):
     """The model sees what it wrote, in a form that every provider takes."""
     assert msgspec.json.decode(ToolCallPart("c", "f", written).valid_arguments) == {

@@ -21,7 +21,8 @@ def _plainer(message: Body) -> Body:
     plain = {key: value for key, value in message.items() if key in ANSWERED}
     if isinstance(plain.get("content"), list):
         texts = [item for item in plain["content"] if item.get("type") == "text"]
-        plain["content"] = "".join(item["text"] for item in texts) or None
+        said = [text for item in texts if isinstance(text := item.get("text"), str)]
+        plain["content"] = "".join(said) or None
         if not plain.get("tool_calls"):
             plain["content"] = plain["content"] or ""
     if "tool_calls" in plain:

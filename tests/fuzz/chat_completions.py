@@ -35,5 +35,5 @@ def _content(value: Any, key: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", content)
 
 
-STREAM = Body(stream_parser, items, STREAMS, partial(strict_text, stream=True))
-WHOLE = Body(whole_parser, items, WHOLES, partial(strict_text, stream=False))
+STREAM = Body(stream_parser, items, STREAMS, partial(strict_text, stream=True), "tool_calls")
+WHOLE = Body(whole_parser, items, WHOLES, partial(strict_text, stream=False), "tool_calls")

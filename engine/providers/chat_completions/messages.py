@@ -65,7 +65,7 @@ class MessageEncoder(msgspec.Struct, frozen=True):
     def _content(self, parts: Sequence[Part]) -> str | list[Any]:
         """Text if that is all there is; else a list of items."""
         items = [item for part in parts if (item := self._content_item(part))]
-        if all(item.keys() == {"type", "text"} for item in items):
+        if all(item.keys() == {"type", "text"} and isinstance(item["text"], str) for item in items):
             return "".join(item["text"] for item in items)
         return items
 

@@ -14,7 +14,6 @@ import msgspec
 from agent.engine.errors import ConfigurationError
 from agent.engine.providers.fields import base64_of
 from agent.engine.providers.wire import Object, as_string
-from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.messages import (
     FilePart,
     ImagePart,
@@ -28,7 +27,6 @@ from agent.eventstore.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from agent.eventstore.rawjson import check_raw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +77,7 @@ class _Blocks:
                 return None
 
     def _call(self, part: ToolCallPart, own: Object | None) -> Object:
-        arguments = msgspec.Raw(_sendable(part).encode())
+        arguments = msgspec.Raw(part.valid_arguments.encode())
         call_id = _valid_id(part.call_id)
         item = {"type": "tool_use", "id": call_id, "name": part.name, "input": arguments}
         return {**item, **(own or {})}
@@ -151,16 +149,6 @@ class _Blocks:
 def _text(text: str, own: Object | None) -> Object | None:
     """Blank text is refused by the API."""
     return {"type": "text", "text": text, **(own or {})} if text.strip() else None
-
-
-def _sendable(part: ToolCallPart) -> str:
-    """The arguments as an object that every parser takes: no half characters, no great depth."""
-    text = part.valid_arguments
-    try:
-        check_raw(msgspec.Raw(text.encode()), of="input", path=part.name)
-    except InvalidEvent:
-        return _encode({"invalid_arguments": text}).decode()
-    return text
 
 
 def _valid_id(call_id: str) -> str:

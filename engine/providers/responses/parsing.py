@@ -71,7 +71,10 @@ class ResponsesReading(Reading):
         self.began = True
         if kind in _ENDS:
             self.complete = self.ended = True
-            yield from self._end(an_object(data.get("response"), self.provider))
+            response = an_object(data.get("response"), self.provider)
+            if kind == "response.failed":
+                response = {**response, "status": "failed"}
+            yield from self._end(response)
         elif kind == "response.output_text.delta":
             yield from self._show(self._delta(data))
         elif kind in (_SUMMARY, _THOUGHT):

@@ -24,7 +24,7 @@ from agent.eventstore.messages import (
 )
 from agent.eventstore.rawjson import to_raw
 from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
-from tests.engine.providers.chat_completions.given import encoded, items
+from tests.engine.providers.chat_completions.given import ORIGIN, encoded, items
 
 PNG, PDF = b"\x89PNG", b"%PDF"
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
@@ -47,6 +47,13 @@ def fields(
 
 
 # Messages
+
+
+def test_text_that_is_none_goes_back_as_it_came() -> None:
+    """An item that only looks like text is not joined with text."""
+    odd = {"type": "text", "text": ["a"]}
+    part = OpaquePart(ORIGIN.opaque(odd))
+    assert items(Message.user("b", part))[0]["content"] == [{"type": "text", "text": "b"}, odd]
 
 
 @pytest.mark.parametrize(

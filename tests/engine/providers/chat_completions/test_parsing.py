@@ -523,6 +523,15 @@ def test_a_stream_cut_short_is_never_a_whole_answer(length: int) -> None:
         streamed(body[: length % len(body)])
 
 
+def test_a_field_that_grows_too_deep() -> None:
+    """Pieces of a field are put together: that is bounded too, and never a RecursionError."""
+    levels = 900
+    deep = ('{"a":' * levels + "1" + "}" * levels).encode()
+    piece = sse(chunk({"content": "Hi", "x": "HERE"})).replace(b'"HERE"', deep)
+    with pytest.raises(MalformedResponse, match="nested"):
+        streamed(piece + piece + DONE)
+
+
 def test_what_no_log_can_keep() -> None:
     """A field that is nested too deep makes the answer malformed: it could not come back."""
     deep: Any = 1

@@ -381,6 +381,9 @@ def test_a_failure_after_the_beginning(error: Any, cls: type[ProviderError]) -> 
 
 
 def test_a_failure_without_words() -> None:
-    """It is one all the same."""
+    """It is one all the same, also where only the event's name says so."""
     with pytest.raises(ServerFailed, match="the response failed"):
         whole(status="failed")
+    nameless = event("response.failed", response={"output": []})
+    with pytest.raises(ServerFailed, match="the response failed"):
+        streamed(delta("a"), nameless, end(text("b")))
