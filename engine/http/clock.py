@@ -25,7 +25,11 @@ _GLANCE = 0.1
 
 
 class Clock:
-    """How long an exchange may take. ``silence`` is what it may wait for one sign of life."""
+    """How long an exchange may take. ``silence`` is what it may wait for one sign of life.
+
+    ``stale`` says that it goes over a connection that was kept, and which may have been closed at
+    the other end meanwhile: until a new one is made for it, or the answer begins.
+    """
 
     def __init__(self, exchange: Exchange, silence: float) -> None:
         self._provider = exchange.provider
@@ -38,6 +42,7 @@ class Clock:
         self.silence = min(silence, max(limit, _HARDLY_ANY))
         self.timeout = httpx.Timeout(self.silence, connect=min(self.silence, limits.CONNECT_WAIT))
         self.connection: Any = None
+        self.stale = True
 
     @property
     def left(self) -> float:
@@ -108,6 +113,7 @@ def on_trace(name: str, info: dict[str, Any]) -> None:
     if name.endswith(_CONNECTED):
         stream = info["return_value"]
         stream.read = functools.partial(_read, stream.read)
+        _reading.get().stale = False
 
 
 async def on_trace_async(name: str, info: dict[str, Any]) -> None:
@@ -116,6 +122,7 @@ async def on_trace_async(name: str, info: dict[str, Any]) -> None:
     if name.endswith(_CONNECTED):
         clock.connection = stream = info["return_value"]
         stream.read = functools.partial(_read_async, stream.read)
+        clock.stale = False
     elif name.endswith("start_tls.failed"):
         # httpcore leaves the socket of a cancelled handshake to the event loop, which keeps it.
         await clock.connection.aclose()

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from agent.engine.http.clock import Clock
     from agent.engine.http.exchange import Exchange
 
+_BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+"""What a connection that was kept and is closed ends in: the next attempt need not wait for it."""
+
 _SHORTEST_SECRET = 4
 _TELLING = 8
 _SHOWN = 2000
@@ -91,7 +94,8 @@ def _network_error(error: httpx.HTTPError, exchange: Exchange, clock: Clock) -> 
                 f"broke the connection: {str(error) or type(error).__name__}; try again, "
                 "and check base_url (http or https?) if it stays so"
             )
-    return cls(f"{provider} {words}", provider=provider, retryable=retryable)
+    at_once = 0.0 if clock.stale and isinstance(error, _BROKEN) else None
+    return cls(f"{provider} {words}", provider=provider, retryable=retryable, retry_after=at_once)
 
 
 def _unreachable(error: httpx.ConnectError) -> tuple[bool, str]:

@@ -71,7 +71,9 @@ class HTTPTransport:
         client = self._sync_client()
         request = _request(client, exchange, clock, on_trace)
         clock.start()
-        return client.send(request, stream=True)
+        response = client.send(request, stream=True)
+        clock.stale = False
+        return response
 
     async def send_async(self, exchange: Exchange) -> AsyncIterator[Delta | Answer]:
         """Carry out an exchange without blocking the event loop.
@@ -108,9 +110,11 @@ class HTTPTransport:
         request = _request(client, exchange, clock, on_trace_async)
         clock.start()
         try:
-            return await client.send(request, stream=True)
+            response = await client.send(request, stream=True)
         finally:
             clock.connection = None
+        clock.stale = False
+        return response
 
     def _sync_client(self) -> httpx.Client:
         with self._lock:

@@ -492,3 +492,42 @@ def test_a_deadline_that_is_kept(
         assert either(transport, exchange(url, deadline=deadline)) == (
             "I see 1 messages. You said: Hi"
         )
+
+
+def _broken(server: ChatServer, transport: HTTPTransport) -> ConnectionFailed:
+    with pytest.raises(ConnectionFailed) as caught:
+        ask(transport, exchange(server.base_url))
+    return caught.value
+
+
+async def _broken_async(server: ChatServer, transport: HTTPTransport) -> ConnectionFailed:
+    with pytest.raises(ConnectionFailed) as caught:
+        await ask_async(transport, exchange(server.base_url))
+    return caught.value
+
+
+def test_a_connection_that_was_kept_and_is_gone(
+    chat_server: ChatServer, transport: HTTPTransport
+) -> None:
+    """The next attempt need not wait for it; one whose connection was new has to."""
+    chat_server.script([CloseConnection(), Text("Hi"), CloseConnection()])
+    new = _broken(chat_server, transport)
+    assert ask(transport, exchange(chat_server.base_url)) == "Hi"
+    kept = _broken(chat_server, transport)
+    assert (new.retryable, new.retry_after) == (True, None)
+    assert (kept.retryable, kept.retry_after) == (True, 0.0)
+
+
+def test_a_connection_of_a_loop_that_was_kept_and_is_gone(
+    chat_server: ChatServer, transport: HTTPTransport
+) -> None:
+    """The same on an event loop."""
+
+    async def ask_thrice() -> list[float | None]:
+        new = await _broken_async(chat_server, transport)
+        assert await ask_async(transport, exchange(chat_server.base_url)) == "Hi"
+        kept = await _broken_async(chat_server, transport)
+        return [new.retry_after, kept.retry_after]
+
+    chat_server.script([CloseConnection(), Text("Hi"), CloseConnection()])
+    assert asyncio.run(ask_thrice()) == [None, 0.0]
