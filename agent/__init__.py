@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ToolResultPart,
     )
     from agent.eventstore.values import Usage
+    from agent.projections.diff import Difference
 
 _HOMES = {
     "Agent": "agent.engine.agent",
@@ -54,6 +55,7 @@ _HOMES = {
     "AsyncStream": "agent.engine.streams",
     "Compaction": "agent.engine.compaction",
     "CompactionPolicy": "agent.engine.settings",
+    "Difference": "agent.projections.diff",
     "Done": "agent.engine.stream",
     "FilePart": "agent.eventstore.messages",
     "ImagePart": "agent.eventstore.messages",
@@ -90,6 +92,7 @@ __all__ = [
     "AsyncStream",
     "Compaction",
     "CompactionPolicy",
+    "Difference",
     "Done",
     "FilePart",
     "ImagePart",

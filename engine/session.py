@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from agent.engine.stream import Response
     from agent.engine.unfinished import UnfinishedTurn
     from agent.eventstore.record import Recorded
+    from agent.projections.diff import Difference
     from agent.projections.usage import SessionUsage
 
 T = TypeVar("T")
@@ -99,6 +100,21 @@ class Session(Bound):
     def at(self, version: int) -> View:
         """The session as it was after its first ``version`` events."""
         return View(self._handle.state_at(version))
+
+    def diff(self, other: Session | View | int) -> Difference:
+        """How another session, a view, or this one at a version, differs from this one now.
+
+        What both have in common costs nothing, whatever its length; a version is read from the
+        log. Raises :class:`UnknownStream` for a version that there is not.
+        """
+        match other:
+            case Session():
+                then = View(other._handle.state)  # noqa: SLF001 - of the same class
+            case View():
+                then = other
+            case _:
+                then = self.at(other)
+        return View(self._handle.state).diff(then)
 
     def events(self) -> Iterator[Recorded]:
         """Every event, inherited ones first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.eventstore.values import metadata_dict
+from agent.projections.diff import Difference, diff
 
 if TYPE_CHECKING:
     from agent.eventstore.messages import Message
@@ -47,3 +48,10 @@ class View:
     def parent(self) -> str | None:
         """The id of the session that this one was forked from."""
         return self._state.lineage.parent
+
+    def diff(self, other: View) -> Difference:
+        """How the other differs from this one, whichever sessions they belong to.
+
+        What both have in common costs nothing, whatever its length.
+        """
+        return diff(self._state, other._state)

@@ -74,9 +74,13 @@ class Tools(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What a settled version showed: enough to go back to it."""
+    """What a settled version showed: enough to go back to it.
+
+    Histories that have the same ``hash`` here are the same up to here.
+    """
 
     version: int
+    hash: bytes
     length: int
     view: View
     system: str | None
@@ -186,12 +190,12 @@ def metadata_of(event: SessionStarted | MetadataChanged, fact: Recorded) -> dict
     return cast("dict[str, object]", metadata)
 
 
-def _marked(state: Conversation, version: int) -> Conversation:
-    """The state at ``version``, which shows what one can come back to unless a turn is open."""
+def _marked(state: Conversation, fact: Recorded) -> Conversation:
+    """The state after an event, which shows what one can come back to unless a turn is open."""
+    version, length = fact.version, len(state.transcript)
     if state.turn is not None:
         return replace(state, version=version)
-    length = len(state.transcript)
-    mark = Mark(version, length, state.view, state.system, state.tools, state.undo_to)
+    mark = Mark(version, fact.hash, length, state.view, state.system, state.tools, state.undo_to)
     return replace(state, version=version, marks=state.marks.append(mark))
 
 
@@ -343,7 +347,7 @@ _Fold = Callable[[Conversation, Any, Recorded], Conversation]
 
 
 def _and_marked(fold: _Fold) -> _Fold:
-    return lambda state, event, fact: _marked(fold(state, event, fact), fact.version)
+    return lambda state, event, fact: _marked(fold(state, event, fact), fact)
 
 
 FOLDS: dict[type[Event], _Fold] = {

@@ -61,6 +61,10 @@ class View(msgspec.Struct, frozen=True):
             shown += transcript[first + max(start - place, 0) : last]
         return shown
 
+    def shown(self, length: int) -> Iterator[Range]:
+        """All that is visible of a transcript of this length, as ranges over it."""
+        return self._from(0, length)
+
     def _from(self, start: int, length: int) -> Iterator[Range]:
         """The ranges from the one that holds place ``start`` on, the tail last."""
         found = bisect_right(self.ranges, start, key=lambda one: one.place)

@@ -1,11 +1,19 @@
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from agent.stores import LogStore, MemoryStore, SessionStore, SQLiteStore
+from tests.engine.rebuilding import rebuilding
 from tests.engine.stores import DictStore
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """Hold what every test has recorded against what can be rebuilt of it."""
+    with pytest.MonkeyPatch.context() as monkeypatch, rebuilding(monkeypatch):
+        return (yield)
 
 
 def log_store_of(kind: str, folder: Path) -> LogStore:

@@ -16,7 +16,7 @@ from agent.eventstore.errors import AgentError
 from agent.eventstore.record import Recorded
 from agent.projections.pairing import Pairing
 from agent.stores import LogStore
-from tests.engine.given import agent_of
+from tests.engine.given import agent_of, requests_of
 
 
 class Tea(BaseModel):
@@ -147,7 +147,7 @@ def stopped(*calls: str, world: World | None = None, **options: Any) -> tuple[Se
 
 
 def check_whole(session: Session) -> None:
-    """The history is paired strictly, the chain verifies, and the log says what is shown."""
+    """The history is paired, the chain verifies, the log says what is shown and what was asked."""
     pairing = Pairing()
     for message in session.messages:
         pairing.see(message)
@@ -155,6 +155,7 @@ def check_whole(session: Session) -> None:
     facts = list(verified(session.events(), stream=session.session_id))
     assert facts[-1].version == session.version
     assert session.at(session.version).messages == session.messages
+    assert all(past.proven for past in requests_of(session))
 
 
 def asks(*names: str) -> list[Call]:

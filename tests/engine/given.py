@@ -12,7 +12,7 @@ from agent.engine.effects import Answered, Append, CallFailed, Effect, Emit, Too
 from agent.engine.errors import ServerFailed
 from agent.engine.journal import Journal
 from agent.engine.output import Output
-from agent.engine.past_requests import past_request
+from agent.engine.past_requests import PastRequest, past_request
 from agent.engine.provider import Answer, Provider
 from agent.engine.request import RequestBuilder
 from agent.engine.scripted import Call, Scripted, ScriptedModel
@@ -204,6 +204,12 @@ def shown(session: Session) -> list[str]:
 def digests(session: Session) -> list[str]:
     """What the log says of its requests."""
     return [f.event.digest for f in session.events() if isinstance(f.event, ModelRequested)]
+
+
+def requests_of(session: Session) -> list[PastRequest]:
+    """Every request, as the session rebuilds it."""
+    made = [fact.version for fact in session.events() if isinstance(fact.event, ModelRequested)]
+    return [session.request_at(version) for version in made]
 
 
 def rebuilt(session: Session, provider: Provider) -> list[bytes]:

@@ -43,7 +43,7 @@ def lived(server: ChatServer, store: MemoryStore) -> Session:
     call = ToolCalls([("add", '{"a":1,"b":2}', "call_1")])
     server.script([call, Text("3"), Error(500, headers={"retry-after": "0"}), Text("again")])
     session = agent_at(server, store).session("s", system="Be brief.")
-    session.run("1 + 2?", temperature=0.5)
+    session.run("1 + 2?", temperature=0.5, tool_choice="required")
     session.run([ImagePart.from_bytes(b"\x89PNG")])
     session.json("A number", schema=int)
     session.stream("Streamed").finish()

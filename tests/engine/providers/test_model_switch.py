@@ -11,6 +11,7 @@ from agent.engine.providers.messages.api import Messages
 from agent.engine.providers.ollama_chat.api import OllamaChat
 from agent.engine.providers.responses.api import Responses
 from agent.engine.providers.vendors import ANTHROPIC, GEMINI, OLLAMA, OPENAI, OPENAI_RESPONSES
+from tests.engine.given import agent_of, requests_of
 from tests.engine.providers.messages import given as messages
 from tests.fakes import ChatServer, Text, ToolCalls
 from tests.fakes.gemini_server import KEY, GeminiServer
@@ -118,3 +119,21 @@ def test_another_provider_takes_the_history(
     assert moved.run("And now?").text
     back = Session.from_dict(moved.to_dict(), agents[first])
     assert back.run("Thanks").text
+    assert all(past.proven for past in requests_of(back))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_requests_are_rebuilt_whatever_became_of_the_history(
+    agents: dict[str, Agent], protocol: str
+) -> None:
+    """Also in a fork, and in a copy whose agent asks somebody else."""
+    session = agents[protocol].session(system="Be brief.")
+    session.run("Weather?", temperature=0.5)
+    told = session.version
+    assert session.compact(keep_last=1).summary
+    session.rewind(to=told)
+    session.stream("And now?").finish()
+    session.clear()
+    session.run("Thanks")
+    for copy in (session, session.fork(), Session.from_dict(session.to_dict(), agent_of())):
+        assert [past.proven for past in requests_of(copy)] == [True] * 5
