@@ -60,7 +60,7 @@ def with_extra(
 
 
 def joined_fields(fields: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Both together: an object that both have is one, and so is a list.
+    """Both together: an object that both have is one, at any depth, and so is a list.
 
     So a server's own tools stand beside ours.
     """
@@ -68,7 +68,7 @@ def joined_fields(fields: Mapping[str, Any], more: Mapping[str, Any]) -> dict[st
     for key, value in more.items():
         known = fields.get(key)
         if isinstance(known, dict) and isinstance(value, dict):
-            joined[key] = {**cast("Object", known), **cast("Object", value)}
+            joined[key] = joined_fields(cast("Object", known), cast("Object", value))
         elif isinstance(known, list) and isinstance(value, list):
             joined[key] = [*cast("list[Any]", known), *cast("list[Any]", value)]
     return joined

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.encode
 
-_FIXED = ("contents", "systemInstruction", "system_instruction")
+_FIXED = ("contents", "systemInstruction", "system_instruction", "model", "stream")
 _SETTINGS = {
     "temperature": "temperature",
     "top_p": "topP",

@@ -31,6 +31,7 @@ def test_a_setting_that_a_protocol_lacks() -> None:
     [
         ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
         ({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}, {"a": {"x": 1, "y": 3}}),
+        ({"a": {"b": {"x": 1}}}, {"a": {"b": {"y": 2}}}, {"a": {"b": {"x": 1, "y": 2}}}),
         ({"a": [1]}, {"a": [2]}, {"a": [1, 2]}),
         ({"a": [1]}, {"a": {"x": 1}}, {"a": {"x": 1}}),
         ({"a": 1}, {"a": None}, {"a": None}),
@@ -54,6 +55,17 @@ def test_tools_of_the_server_stand_beside_ours(name: str) -> None:
     body = json.loads(frame.start + frame.end)
     assert len(body["tools"]) == 2
     assert (body["tools"][1], body["new"]) == ({"theirs": {}}, 1)
+
+
+@pytest.mark.parametrize("name", sorted({v.api: n for n, v in VENDORS.items()}.values()))
+@pytest.mark.parametrize("field", ["model", "stream"])
+def test_what_extra_cannot_replace(name: str, field: str) -> None:
+    """What decides how the answer is read, and what the log says of the request."""
+    made, vendor = protocol_of(name)
+    provider = made(vendor, base_url="http://localhost")
+    settings = Settings(extra=to_raw({field: True}, of="extra"))
+    with pytest.raises(ConfigurationError, match=f"what the session sets: {field}"):
+        provider.encode_frame(Prompt("m", None, (), settings, None, stream=False))
 
 
 def test_results_in_the_order_of_their_calls() -> None:
