@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
 from agent.engine.approvals import ApprovalPolicy, pending_approvals
+from agent.engine.owners import DRIVEN, Driven
 from agent.engine.stream import Response
 
 if TYPE_CHECKING:
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
     from agent.engine.settings import CompactionPolicy, Limits
     from agent.engine.sources import Sources
     from agent.engine.tools import Toolset
-    from agent.eventstore.events import ModelResponded
+    from agent.eventstore.events import ModelResponded, ToolResolved, ToolReturned
     from agent.eventstore.messages import Message
     from agent.eventstore.values import Settings
-    from agent.projections.turn import Turn
+    from agent.projections.turn import Call, Turn
 
 T = TypeVar("T")
 
@@ -27,7 +29,7 @@ OnUnfinished = Literal["raise", "resume", "abandon"]
 
 
 class Ask(msgspec.Struct, Generic[T], frozen=True):
-    """What the caller wants of a new turn."""
+    """What the caller wants of a new turn; ``own`` names what was chosen for this turn alone."""
 
     input: Message
     model: str
@@ -35,6 +37,7 @@ class Ask(msgspec.Struct, Generic[T], frozen=True):
     stream: bool
     output: Output[T] | None = None
     idempotency_key: str | None = None
+    own: tuple[str, ...] = ()
 
 
 class Resume(msgspec.Struct, Generic[T], frozen=True):
@@ -51,8 +54,16 @@ class Resume(msgspec.Struct, Generic[T], frozen=True):
     silent: bool = False
 
 
+def _nothing(call: Call) -> None:  # noqa: ARG001
+    """No call is answered for."""
+
+
 class Setup(msgspec.Struct, frozen=True):
-    """What a turn works with."""
+    """What a turn works with.
+
+    ``answered`` may say what stands as the result of a call, which then does not run. ``driven``
+    is told which turns are being driven.
+    """
 
     provider: Provider
     tools: Toolset
@@ -61,6 +72,8 @@ class Setup(msgspec.Struct, frozen=True):
     on_unfinished: OnUnfinished = "raise"
     compact_at: CompactionPolicy | None = None
     requires_approval: ApprovalPolicy = False
+    answered: Callable[[Call], ToolResolved | ToolReturned | None] = _nothing
+    driven: Driven = DRIVEN
 
 
 def response_of(turn: Turn, answer: ModelResponded, output: T | None, version: int) -> Response[T]:

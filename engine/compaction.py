@@ -94,7 +94,7 @@ def take_compaction(
         version = journal.committed.version
         nothing = Compaction(now.length, now.length, None, Usage(), version)
         return _response(nothing, order.model, ())
-    return (yield from to_its_end(_Compacting(journal, requests, order, Excerpt(0, cut), setup)))
+    return (yield from to_its_end(Compacting(journal, requests, order, Excerpt(0, cut), setup)))
 
 
 def compact_when_due(
@@ -138,7 +138,7 @@ def _cut(messages: Sequence[Message], keep_last: int) -> int:
     return cut
 
 
-class _Compacting(TurnSteps[Compaction]):
+class Compacting(TurnSteps[Compaction]):
     """The working parts of :func:`take_compaction`."""
 
     def __init__(

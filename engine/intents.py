@@ -17,7 +17,7 @@ from agent.engine.stream import ApprovalRequestEvent, ToolCallEvent, ToolResultE
 from agent.engine.tool_results import error_content
 from agent.engine.tool_run import ToolRun
 from agent.engine.tools import ToolContext
-from agent.eventstore.events import ApprovalRequested, ToolCalled, ToolReturned
+from agent.eventstore.events import ApprovalRequested, ToolCalled, ToolResolved, ToolReturned
 from agent.eventstore.messages import TextPart
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class Intents:
         """
         part = call.part
         if call.waits_for_a_person:
+            return None
+        answer = None if call.key else self._setup.answered(call)
+        if answer is not None:
+            self._record(answer, part.name)
             return None
         refused = refusal(call)
         if refused is not None:
@@ -108,9 +112,12 @@ class Intents:
             is_error=outcome.is_error,
             elapsed=outcome.elapsed,
         )
-        text = "".join(part.text for part in outcome.content if isinstance(part, TextPart))
+        self._record(event, name)
+
+    def _record(self, event: ToolReturned | ToolResolved, name: str) -> None:
+        text = "".join(part.text for part in event.content if isinstance(part, TextPart))
         self._journal.record(event)
-        self._announce(ToolResultEvent(outcome.call_id, name, text, outcome.is_error))
+        self._announce(ToolResultEvent(event.call_id, name, text, event.is_error))
 
     def _announce(self, event: StreamEvent[Any]) -> None:
         if not self._silent:

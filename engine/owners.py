@@ -36,8 +36,8 @@ def _seen(process: int) -> tuple[str, int] | None:
     return state, int(fields[18])
 
 
-class _Driven:
-    """The turns that this process is driving, each by its tenure."""
+class Driven:
+    """The turns that are being driven, each by its tenure."""
 
     def __init__(self) -> None:
         self.after_fork()
@@ -48,17 +48,8 @@ class _Driven:
         self.tenures: set[bytes] = set()
 
 
-_driven = _Driven()
-
-
-def drives(tenure: bytes) -> None:
-    """This process begins to drive a turn."""
-    _driven.tenures.add(tenure)
-
-
-def leaves(tenure: bytes) -> None:
-    """This process no longer drives a turn."""
-    _driven.tenures.discard(tenure)
+DRIVEN = Driven()
+"""Those that this process is driving, and might go on with."""
 
 
 def is_alive(owner: Owner, tenure: bytes, me: Owner) -> bool | None:
@@ -67,7 +58,7 @@ def is_alive(owner: Owner, tenure: bytes, me: Owner) -> bool | None:
     A process that goes on but has left the turn counts as gone, seen from itself.
     """
     if owner == me:
-        return tenure in _driven.tenures
+        return tenure in DRIVEN.tenures
     if owner.host != me.host:
         return None
     seen = _seen(owner.process)

@@ -198,7 +198,8 @@ class Session(Bound):
     ) -> Ask[T]:
         model, settings = self._chosen(options)
         key = options.get("idempotency_key")
-        return Ask(message_of(prompt), model, settings, stream, output, key)
+        own = tuple(sorted(options.keys() - {"idempotency_key"}))
+        return Ask(message_of(prompt), model, settings, stream, output, key, own)
 
     def _chosen(self, options: TurnOptions) -> tuple[str, Settings]:
         chosen: TurnOptions = {**self._agent.options, **options}

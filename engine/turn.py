@@ -37,7 +37,6 @@ from agent.engine.errors import (
 )
 from agent.engine.failures import failure_of
 from agent.engine.intents import Intents
-from agent.engine.owners import drives, leaves
 from agent.engine.provider import Prompt
 from agent.engine.retries import retry_delay
 from agent.engine.settings import settings_of_step
@@ -84,9 +83,13 @@ def take_turn(
 
 
 def to_its_end(turn: TurnSteps[T]) -> Steps[Response[T]]:
-    """A turn from its start to whatever ends it, which is recorded, and raised if no response."""
+    """A turn from its start to whatever ends it, which is recorded, and raised if no response.
+
+    One that has its tenure already has been entered before.
+    """
     try:
-        turn.enter()
+        if not turn.tenure:
+            turn.enter()
         return (yield from turn.steps())
     except TurnDropped as dropped:
         yield from turn.abandon(dropped)
@@ -98,7 +101,7 @@ def to_its_end(turn: TurnSteps[T]) -> Steps[Response[T]]:
         yield from turn.fail(error)
         raise
     finally:
-        leaves(turn.tenure)
+        turn.leave()
 
 
 class TurnSteps(Generic[T]):
@@ -140,13 +143,18 @@ class TurnSteps(Generic[T]):
                 excerpt=windowed(conversation, self._setup.limits.window),
                 output=self._ask.output.schema if self._ask.output else None,
                 idempotency_key=self._ask.idempotency_key,
+                own=self._ask.own,
                 owner=owner,
             )
         )
 
     def _hold(self, event: TurnStarted | TurnResumed) -> None:
         self.tenure = self._journal.record(event).hash
-        drives(self.tenure)
+        self._setup.driven.tenures.add(self.tenure)
+
+    def leave(self) -> None:
+        """Nobody drives the turn from here on."""
+        self._setup.driven.tenures.discard(self.tenure)
 
     def _declare_tools(self) -> None:
         tools = self._setup.tools

@@ -126,7 +126,8 @@ class TurnStarted(_Event, tag="turn.started", frozen=True, kw_only=True):
     """A user's input, durable before the first model call.
 
     ``excerpt`` is the part of the history that the requests hold, None for all of it. A turn of
-    kind ``compaction`` asks for a summary of it; what is said there enters no history.
+    kind ``compaction`` asks for a summary of it; what is said there enters no history. ``own``
+    names the settings (and "model") that were chosen for this turn alone, not for its agent.
     """
 
     kind: Literal["user", "compaction"] = "user"
@@ -135,6 +136,7 @@ class TurnStarted(_Event, tag="turn.started", frozen=True, kw_only=True):
     excerpt: Excerpt | None = None
     output: OutputSchema | None = None
     idempotency_key: str | None = None
+    own: tuple[str, ...] = ()
     owner: Owner
 
 
@@ -216,6 +218,11 @@ class ToolResolved(_Event, tag="tool.resolved", frozen=True, kw_only=True):
     call_id: str
     how: Literal["result", "retry", "failed"]
     content: tuple[ResultContent, ...] = ()
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the result says that the call failed."""
+        return self.how == "failed"
 
 
 class ApprovalRequested(_Event, tag="approval.requested", frozen=True, kw_only=True):

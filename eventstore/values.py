@@ -98,7 +98,10 @@ class Excerpt(_Value, frozen=True):
 
 
 class Failure(_Value, frozen=True):
-    """An error as a fact: the name of its class, its words, and what a provider said of it."""
+    """An error as a fact: the name of its class, its words, and what a provider said of it.
+
+    ``code`` is the provider's word for it, or the name of the limit that was reached.
+    """
 
     error: str
     message: str

@@ -13,7 +13,7 @@ import pytest
 
 from agent import Agent, Session, Tool, ToolContext
 from agent.engine.errors import OutcomeUnknown, OwnerAlive, ServerFailed, TurnUnfinished
-from agent.engine.owners import drives, is_alive, leaves, this_process
+from agent.engine.owners import DRIVEN, is_alive, this_process
 from agent.engine.scripted import ScriptedModel
 from agent.engine.sources import Sources
 from agent.eventstore.core import verified
@@ -31,9 +31,9 @@ def test_this_process_is_alive_where_it_drives():
     """This process counts as alive only for the turns that it is driving."""
     me = this_process()
     assert is_alive(me, b"x", me) is False
-    drives(b"x")
+    DRIVEN.tenures.add(b"x")
     assert is_alive(me, b"x", me) is True
-    leaves(b"x")
+    DRIVEN.tenures.discard(b"x")
     assert is_alive(me, b"x", me) is False
 
 

@@ -99,6 +99,7 @@ SAMPLES: dict[tuple[str, int], e.Event] = {
             excerpt=Excerpt(2, 8),
             output=OutputSchema("Answer", msgspec.Raw(b'{"type":"object","properties":{}}')),
             idempotency_key="key-1",
+            own=("model", "temperature"),
             owner=OWNER,
         ),
         e.TurnResumed(owner=OWNER),
