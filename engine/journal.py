@@ -54,9 +54,14 @@ class Journal:
 
     def record(self, event: Event) -> Recorded:
         """Record an event."""
-        (fact,) = record([self._sources.prepare(event)], stream=self.stream, after=self.state.head)
+        fact = self.fact_of(event)
         self.state = projection.evolve(self.state, fact)
         self._pending.append(fact)
+        return fact
+
+    def fact_of(self, event: Event) -> Recorded:
+        """The event at the place where it comes."""
+        (fact,) = record([self._sources.prepare(event)], stream=self.stream, after=self.state.head)
         return fact
 
     def announce(self, event: StreamEvent[Any]) -> None:

@@ -73,7 +73,7 @@ def past_request(
     version: int,
     asked: ModelRequested,
     before: SessionState,
-    provider: Provider,
+    provider: Provider | None,
     read_attachment: Callable[[str], bytes],
 ) -> PastRequest:
     """The request that is recorded at a version; ``before`` is the session up to it.
@@ -93,7 +93,7 @@ def past_request(
         turn.input.output,
         asked.stream,
     )
-    chosen, builder = _asked(asked, provider), RequestBuilder()
+    chosen, builder = asked_provider(asked, provider), RequestBuilder()
     needed = builder.attachments(before.conversation, chosen, prompt)
     attachments = {digest: read_attachment(digest) for digest in needed}
     request = builder.build(before.conversation, chosen, prompt, attachments)
@@ -101,14 +101,14 @@ def past_request(
     return PastRequest(version, asked, request.body, chosen.encoder, prompt, messages)
 
 
-def _asked(asked: ModelRequested, provider: Provider) -> Provider:
-    """Who encodes as the one that was asked did."""
-    own = (provider.name, provider.api) == (asked.provider, asked.api)
-    if own and provider.encoder == asked.encoder:
+def asked_provider(asked: ModelRequested, provider: Provider | None) -> Provider:
+    """Who encodes as the one that was asked did. Raises :class:`UnknownProvider`."""
+    own = provider is not None and (provider.name, provider.api) == (asked.provider, asked.api)
+    if provider is not None and own and provider.encoder == asked.encoder:
         return provider
     found = spoken(asked.provider, asked.encoder)
     if found is not None and found.api == asked.api:
         return found
-    if own:
+    if provider is not None and own:
         return provider
-    raise UnknownProvider(asked.provider, (provider.name,))
+    raise UnknownProvider(asked.provider, (provider.name,) if provider else ())

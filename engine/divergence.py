@@ -1,0 +1,254 @@
+"""Where today parts from a record, as data: which event, what differs in it, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+
+from agent.engine.changes import Change, changes
+from agent.engine.errors import UnknownProvider
+from agent.engine.past_requests import PastRequest, past_request
+from agent.eventstore.events import (
+    ApprovalRequested,
+    Event,
+    ModelRequested,
+    OutputRejected,
+    ToolsDeclared,
+    ToolReturned,
+    TurnFailed,
+    TurnStarted,
+)
+from agent.projections import session as projection
+from agent.projections.fold import rebuild
+from agent.projections.session import SessionState
+
+if TYPE_CHECKING:
+    from agent.engine.provider import Provider
+    from agent.eventstore.record import Recorded
+
+Kind = Literal[
+    "request",
+    "encoding",
+    "schema",
+    "settings",
+    "tool",
+    "arguments",
+    "answer",
+    "result",
+    "order",
+    "missing",
+    "extra",
+]
+"""What differs: a request, only its encoding, what was declared to the model, how it was to answer,
+which tool it called, with which arguments, what it said, what a tool said, in which order things
+came; or something is missing today, or comes besides."""
+
+Cause = Literal[
+    "provider",
+    "model",
+    "system prompt",
+    "tool definition",
+    "output schema",
+    "settings",
+    "window",
+    "history",
+    "limits",
+    "approval policy",
+    "compaction policy",
+    "library",
+    "log",
+]
+"""What a difference comes from. ``library`` are rules of encoding that have changed since,
+``log`` events that have."""
+
+
+class Mismatch(NamedTuple):
+    """Two events where there should be one; ``before`` is the state up to them, as of today.
+
+    ``following`` is what today would append with its event, ``later`` what the record has after.
+    """
+
+    recorded: Recorded | None
+    today: Recorded | None
+    before: SessionState
+    provider: Provider | None
+    following: Sequence[Recorded] = ()
+    later: Sequence[Recorded] = ()
+    error: Exception | None = None
+    cause: Cause | None = None
+
+
+class Divergence(msgspec.Struct, frozen=True):
+    """The first event that would be another one today, or that took another course in a rerun.
+
+    ``version`` is its place; ``recorded`` is what stands there and ``today`` what would, None
+    where nothing does. ``changes`` are the places in which the two differ: for a request, places of
+    its body. ``causes`` are what they come from, the likeliest first. ``encoders`` are the names of
+    the rules by which a request was encoded then, and is today. ``error`` is what today raises.
+    """
+
+    version: int
+    kind: Kind
+    causes: tuple[Cause, ...]
+    recorded: Event | None
+    today: Event | None
+    changes: tuple[Change, ...] = ()
+    encoders: tuple[str, str] | None = None
+    error: str | None = None
+
+    @property
+    def cause(self) -> Cause | None:
+        """The likeliest cause, None if none is known."""
+        return self.causes[0] if self.causes else None
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        cause = f" ({', '.join(self.causes)})" if self.causes else ""
+        yield f"version {self.version}: {self.kind}{cause}"
+        yield f"  recorded: {_named(self.recorded)}"
+        yield f"  today:    {_named(self.today)}"
+        if self.error is not None:
+            yield f"  error:    {self.error}"
+        if self.encoders is not None and self.encoders[0] != self.encoders[1]:
+            yield f"  encoders: {self.encoders[0]} then, {self.encoders[1]} today"
+        for change in self.changes[:_MOST_SHOWN]:
+            yield f"  {change}"
+        if len(self.changes) > _MOST_SHOWN:
+            yield f"  and {len(self.changes) - _MOST_SHOWN} more"
+
+
+_MOST_SHOWN = 10
+
+
+def _named(event: Event | None) -> str:
+    if event is None:
+        return "nothing"
+    call = getattr(event, "call_id", None)
+    return f"{event.type} of {call}" if call else event.type
+
+
+def explain(
+    found: Mismatch,
+    facts: Sequence[Recorded],
+    read_attachment: Callable[[str], bytes],
+    provider: Provider | None,
+) -> Divergence:
+    """What two events that differ say; ``facts`` are the events as they were recorded."""
+    recorded, today = found.recorded, found.today
+    version = recorded.version if recorded else found.before.version + 1
+    one, other = recorded and recorded.event, today and today.event
+    if isinstance(one, ModelRequested) and isinstance(other, ModelRequested):
+        before = rebuild(projection.evolve, facts[: version - 1], SessionState())
+        now = past_request(version, other, found.before, found.provider, read_attachment)
+        try:
+            then = past_request(version, one, before, provider, read_attachment)
+        except UnknownProvider:  # one of somebody's own, who is not here
+            return Divergence(version, "request", ("provider",), one, other)
+        return _of_requests(then, now)
+    kind = _kind(found, one, other)
+    places = tuple(changes(_plain(one), _plain(other))) if one and other and _alike(one, other) else ()
+    causes = (found.cause,) if found.cause else _causes(one, other, places)
+    error = None if found.error is None else f"{type(found.error).__name__}: {found.error}"
+    return Divergence(version, kind, causes, one, other, places, error=error)
+
+
+def _alike(one: Event, other: Event) -> bool:
+    return type(one) is type(other)
+
+
+def _plain(event: Event | None) -> object:
+    return msgspec.json.decode(msgspec.json.encode(event))
+
+
+def _kind(found: Mismatch, one: Event | None, other: Event | None) -> Kind:
+    """What kind of difference two events are that are no requests."""
+    if isinstance(one, ToolsDeclared) or isinstance(other, ToolsDeclared):
+        return "schema"
+    if one is None:
+        return "extra"
+    if other is None:
+        return "missing"
+    if _alike(one, other):
+        return _kind_of_change(one, other)
+    types = [fact.type for fact in found.later]
+    if other.type in types or isinstance(other, TurnFailed):
+        return "missing"
+    return "extra"
+
+
+def _kind_of_change(one: Event, other: Event) -> Kind:
+    match one, other:
+        case TurnStarted(), TurnStarted() if one.output != other.output:
+            return "schema"
+        case OutputRejected(), _:
+            return "schema"
+        case TurnStarted(), _:
+            return "settings"
+        case ToolReturned(), ToolReturned() if one.call_id == other.call_id:
+            return "result"
+        case _:
+            return "order"
+
+
+def _causes(one: Event | None, other: Event | None, places: Sequence[Change]) -> tuple[Cause, ...]:
+    match one, other:
+        case (ToolsDeclared(), _) | (_, ToolsDeclared()) | (ToolReturned(), _) | (_, ToolReturned()):
+            return ("tool definition",)
+        case (ApprovalRequested(), _) | (_, ApprovalRequested()):
+            return ("approval policy",)
+        case (OutputRejected(), _) | (_, OutputRejected()):
+            return ("output schema",)
+        case (TurnFailed(), _) | (_, TurnFailed()):
+            return ("limits",)
+        case TurnStarted(), TurnStarted():
+            return tuple(dict.fromkeys(_cause_in_turn(place) for place in places))
+        case _:
+            return ()
+
+
+def _cause_in_turn(place: Change) -> Cause:
+    known: dict[str, Cause] = {"settings": "settings", "output": "output schema"}
+    known |= {"excerpt": "window", "input": "history"}
+    return known.get(place.pointer.split("/")[1], "settings")
+
+
+def _of_requests(then: PastRequest, now: PastRequest) -> Divergence:
+    causes = tuple(_request_causes(then, now))
+    encoding = causes == ("library",)
+    try:
+        bodies = [msgspec.json.decode(past.body) for past in (then, now)]
+        places = tuple(changes(*bodies))
+    except msgspec.DecodeError:  # a protocol of one's own may speak something else
+        places = ()
+    return Divergence(
+        then.version,
+        "encoding" if encoding else "request",
+        causes,
+        then.recorded,
+        now.recorded,
+        places,
+        (then.recorded.encoder, now.encoder),
+    )
+
+
+def _request_causes(then: PastRequest, now: PastRequest) -> Iterator[Cause]:
+    old, new = then.recorded, now.recorded
+    one, other = then.prompt, now.prompt
+    found: list[tuple[Cause, bool]] = [
+        ("provider", (old.provider, old.api) != (new.provider, new.api)),
+        ("model", old.model != new.model),
+        ("system prompt", one.system != other.system),
+        ("tool definition", one.tools != other.tools),
+        ("settings", one.settings != other.settings or one.stream != other.stream),
+        ("output schema", one.output != other.output),
+        ("history", then.messages != now.messages),
+    ]
+    known = [cause for cause, differs in found if differs]
+    yield from known
+    if not known:
+        changed = old.encoder != new.encoder or then.encoder != old.encoder or then.proven
+        yield "library" if changed else "log"

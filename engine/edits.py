@@ -1,0 +1,115 @@
+"""What if it had been said otherwise: a record with some of its words replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agent.engine.errors import ConfigurationError
+from agent.engine.prompts import Prompted, checked_message, message_of
+from agent.engine.tool_results import content_of
+from agent.eventstore.events import (
+    MessageAdded,
+    ModelResponded,
+    SessionStarted,
+    SystemChanged,
+    ToolResolved,
+    ToolReturned,
+    TurnStarted,
+)
+from agent.eventstore.messages import Message, TextPart
+from agent.eventstore.rawjson import check_text
+from agent.eventstore.record import prepare, record
+
+if TYPE_CHECKING:
+    from agent.eventstore.events import Event
+    from agent.eventstore.record import Recorded
+
+replace = msgspec.structs.replace
+
+Edit = Mapping[int, Any]
+"""New content by version: of a prompt, a message, an answer, a tool's result, a system prompt."""
+
+
+def with_system(facts: Sequence[Recorded], system: str | None) -> dict[int, Any]:
+    """The edit by which a session has had this system prompt from its beginning."""
+    kinds = ("session.started", "system.changed")
+    return {fact.version: system for fact in facts if fact.type in kinds}
+
+
+def edited(facts: Sequence[Recorded], edits: Edit) -> list[Recorded]:
+    """The events with other contents at some versions, chained anew.
+
+    Raises :class:`ConfigurationError` for a version that holds nothing that could be replaced.
+    """
+    unknown = sorted(edits.keys() - {fact.version for fact in facts})
+    if unknown:
+        raise ConfigurationError(f"edit= names version {unknown[0]}, which there is not")
+    if not edits:
+        return list(facts)
+    first = next(index for index, fact in enumerate(facts) if fact.version in edits)
+    prepared = [
+        prepare(
+            edited_event(fact, edits[fact.version]),
+            recorded_at=fact.recorded_at,
+            salt=fact.salt or b"",
+        )
+        if fact.version in edits
+        else fact
+        for fact in facts[first:]
+    ]
+    head = facts[first - 1].head if first else None
+    return [*facts[:first], *record(prepared, stream=facts[0].stream, after=head)]
+
+
+def edited_event(fact: Recorded, content: object) -> Event:
+    """An event with other content. Raises :class:`ConfigurationError`."""
+    event: Any = fact.event
+    match event:
+        case TurnStarted():
+            return replace(event, input=message_of(_prompt(content)))
+        case MessageAdded():
+            return replace(event, message=_message(event.message, content))
+        case ModelResponded():
+            return replace(event, message=_message(event.message, content))
+        case ToolReturned():
+            return replace(event, content=content_of(content), is_error=False)
+        case ToolResolved(how="result" | "failed"):
+            return replace(event, content=content_of(content), how="result")
+        case SessionStarted() | SystemChanged():
+            return replace(event, system=_system(content))
+        case _:
+            raise ConfigurationError(
+                f"version {fact.version} is {fact.type!r}, which holds nothing to replace; edit= "
+                "takes versions of prompts, messages, answers, tool results and system prompts"
+            )
+
+
+def _prompt(content: Any) -> Prompted:  # noqa: ANN401 - a user's; it is checked next
+    return content
+
+
+def _message(recorded: Message, content: object) -> Message:
+    """A message of the same role: a whole one, or other text in place of all its parts."""
+    if isinstance(content, str):
+        check_text(content, of="edit", path="$")
+        content = Message(recorded.role, (TextPart(content),))
+    if not isinstance(content, Message):
+        raise ConfigurationError(f"edit= takes text or a message, not {type(content).__name__}")
+    if content.role != recorded.role:
+        raise ConfigurationError(
+            f"edit= replaces a message of role {recorded.role!r} by one of the same, not by one of "
+            f"{content.role!r}"
+        )
+    return checked_message(content)
+
+
+def _system(content: object) -> str | None:
+    if content is None:
+        return None
+    if not isinstance(content, str):
+        raise ConfigurationError(f"a system prompt is text, not {type(content).__name__}")
+    check_text(content, of="system", path="$")
+    return content or None
