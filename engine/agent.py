@@ -12,8 +12,10 @@ from agent.engine.bound import Bound
 from agent.engine.errors import ConfigurationError
 from agent.engine.handle import Binding, Handle
 from agent.engine.opening import Wanted
+from agent.engine.output import Output
 from agent.engine.prompts import checked_history
 from agent.engine.providers import connect
+from agent.engine.replay import Configuration
 from agent.engine.session import Session
 from agent.engine.settings import (
     CompactionPolicy,
@@ -32,6 +34,8 @@ from agent.eventstore.messages import Message
 from agent.eventstore.rawjson import check_text, to_raw
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from agent.engine.provider import Provider
 
 
@@ -136,6 +140,14 @@ class Agent(Bound):
         raw = None if metadata is None else to_raw(dict(metadata), of="metadata")
         wanted = Wanted(_checked_system(system), raw, checked_history(messages))
         return Session(self, Handle(self._bind(self.new_key(session_id)), self._setup, wanted))
+
+    def configuration(self, schemas: Sequence[type[Any] | TypeAdapter[Any]] = ()) -> Configuration:
+        """What the agent brings to every turn; ``schemas`` are types that ``json`` is given.
+
+        Raises :class:`ConfigurationError` for what is no type of an answer.
+        """
+        outputs = {output.schema.name: output for output in map(Output[Any], schemas)}
+        return Configuration(self._setup, self.model, self.options, outputs)
 
     def new_key(self, session_id: str | None) -> str:
         """The key of a session: the one asked for, checked, or a fresh one."""

@@ -54,7 +54,7 @@ class Resume(msgspec.Struct, Generic[T], frozen=True):
     silent: bool = False
 
 
-def _nothing(call: Call) -> None:  # noqa: ARG001
+def _nothing(call: Call) -> None:
     """No call is answered for."""
 
 

@@ -15,8 +15,8 @@ from agent.eventstore.events import (
     Event,
     ModelRequested,
     OutputRejected,
-    ToolsDeclared,
     ToolReturned,
+    ToolsDeclared,
     TurnFailed,
     TurnStarted,
 )
@@ -150,7 +150,9 @@ def explain(
             return Divergence(version, "request", ("provider",), one, other)
         return _of_requests(then, now)
     kind = _kind(found, one, other)
-    places = tuple(changes(_plain(one), _plain(other))) if one and other and _alike(one, other) else ()
+    places = (
+        tuple(changes(_plain(one), _plain(other))) if one and other and _alike(one, other) else ()
+    )
     causes = (found.cause,) if found.cause else _causes(one, other, places)
     error = None if found.error is None else f"{type(found.error).__name__}: {found.error}"
     return Divergence(version, kind, causes, one, other, places, error=error)
@@ -196,7 +198,9 @@ def _kind_of_change(one: Event, other: Event) -> Kind:
 
 def _causes(one: Event | None, other: Event | None, places: Sequence[Change]) -> tuple[Cause, ...]:
     match one, other:
-        case (ToolsDeclared(), _) | (_, ToolsDeclared()) | (ToolReturned(), _) | (_, ToolReturned()):
+        case (
+            (ToolsDeclared(), _) | (_, ToolsDeclared()) | (ToolReturned(), _) | (_, ToolReturned())
+        ):
             return ("tool definition",)
         case (ApprovalRequested(), _) | (_, ApprovalRequested()):
             return ("approval policy",)
@@ -217,7 +221,7 @@ def _cause_in_turn(place: Change) -> Cause:
 
 
 def _of_requests(then: PastRequest, now: PastRequest) -> Divergence:
-    causes = tuple(_request_causes(then, now))
+    causes = _request_causes(then, now)
     encoding = causes == ("library",)
     try:
         bodies = [msgspec.json.decode(past.body) for past in (then, now)]
@@ -235,7 +239,7 @@ def _of_requests(then: PastRequest, now: PastRequest) -> Divergence:
     )
 
 
-def _request_causes(then: PastRequest, now: PastRequest) -> Iterator[Cause]:
+def _request_causes(then: PastRequest, now: PastRequest) -> tuple[Cause, ...]:
     old, new = then.recorded, now.recorded
     one, other = then.prompt, now.prompt
     found: list[tuple[Cause, bool]] = [
@@ -247,8 +251,8 @@ def _request_causes(then: PastRequest, now: PastRequest) -> Iterator[Cause]:
         ("output schema", one.output != other.output),
         ("history", then.messages != now.messages),
     ]
-    known = [cause for cause, differs in found if differs]
-    yield from known
-    if not known:
-        changed = old.encoder != new.encoder or then.encoder != old.encoder or then.proven
-        yield "library" if changed else "log"
+    known: list[Cause] = [cause for cause, differs in found if differs]
+    if known:
+        return tuple(known)
+    changed = old.encoder != new.encoder or then.encoder != old.encoder or then.proven
+    return ("library",) if changed else ("log",)

@@ -66,9 +66,7 @@ OUTSIDE = frozenset(
 )
 """What no turn does by itself: somebody wanted it, or its process was gone."""
 
-UNLIMITED = Limits(
-    max_steps=sys.maxsize, max_retries=sys.maxsize, max_output_retries=sys.maxsize
-)
+UNLIMITED = Limits(max_steps=sys.maxsize, max_retries=sys.maxsize, max_output_retries=sys.maxsize)
 
 _DECLARED = "tools.declared"
 _MENDING = (_DECLARED, "tool.resolved", "output.rejected")
@@ -212,7 +210,7 @@ class RecordedTool(Tool[..., Any]):
 
     def __init__(self, definition: ToolDefinition) -> None:
         super().__init__(_nothing, name=definition.name, description=definition.description)
-        self.definition = definition
+        vars(self)["definition"] = definition
 
     def validated(self, arguments: str) -> dict[str, Any]:  # noqa: ARG002
         """Nothing: what was wrong with them is in the record."""

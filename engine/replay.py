@@ -7,7 +7,7 @@ no driver, no transport, no executor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,9 +40,10 @@ from agent.engine.recorded import (
 )
 from agent.engine.request import RequestBuilder
 from agent.engine.scripted import ScriptedModel
-from agent.engine.settings import TurnOptions, settings_of
+from agent.engine.settings import SettingsOptions, settings_of
 from agent.engine.sources import Sources
 from agent.engine.turn import TurnSteps, to_its_end
+from agent.eventstore.errors import AgentError
 from agent.eventstore.events import ModelFailed, TurnFailed, TurnResumed, TurnStarted
 from agent.eventstore.values import Excerpt, Settings
 from agent.projections import session as projection
@@ -50,8 +51,6 @@ from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
     from agent.engine.provider import Provider
     from agent.eventstore.record import Recorded
     from agent.eventstore.values import OutputSchema
@@ -59,12 +58,12 @@ if TYPE_CHECKING:
 replace = msgspec.structs.replace
 
 
-class Today(msgspec.Struct, frozen=True):
-    """How turns are configured today: what an agent would bring to each."""
+class Configuration(msgspec.Struct, frozen=True):
+    """What an agent of today brings to every turn, and the shapes that it knows by their names."""
 
     setup: Setup
     model: str
-    options: TurnOptions
+    options: SettingsOptions
     outputs: Mapping[str, Output[Any]] = {}
 
     def settings(self, recorded: TurnStarted) -> Settings:
@@ -74,24 +73,36 @@ class Today(msgspec.Struct, frozen=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """What came of a replay.
+    """What came of a replay; true if nothing would be different today.
 
-    ``events`` are as many as were gone through, ``requests`` those model requests among them whose
-    bytes are the same today. ``divergence`` is the first event that would be another one today,
-    None if there is none.
+    ``events`` were gone through; of these, ``requests`` are model requests whose bytes are the same
+    today. ``divergence`` is the first event that would be another one. ``error`` says why a session
+    among many could not be replayed.
     """
 
     session_id: str
     events: int
     requests: int
-    divergence: Divergence | None
+    divergence: Divergence | None = None
+    error: AgentError | None = None
+
+    def __bool__(self) -> bool:
+        """Whether everything was replayed, and nothing is different."""
+        return self.divergence is None and self.error is None
+
+    def __str__(self) -> str:
+        if self.error is not None:
+            return f"{self.session_id}: not replayed: {type(self.error).__name__}: {self.error}"
+        done = f"{self.events} events, {self.requests} requests with the same bytes"
+        found = "no difference" if self.divergence is None else f"then at {self.divergence}"
+        return f"{self.session_id}: {done}, {found}"
 
 
 def replay(
     facts: Sequence[Recorded],
     read_attachment: Callable[[str], bytes],
     *,
-    today: Today | None,
+    today: Configuration | None,
     provider: Provider | None = None,
     edits: Edit | None = None,
 ) -> Replay:
@@ -109,11 +120,11 @@ def replay(
     return Replay(name, replaying.record.place, replaying.requests, divergence)
 
 
-class _Interrupted(Exception):  # noqa: N818 - no error: whoever ran the turn went away here
+class _Interrupted(Exception):
     """The record of a run ends here."""
 
 
-class _Diverged(Exception):  # noqa: N818 - what a replay is made to find
+class _Diverged(Exception):
     def __init__(self, found: Mismatch) -> None:
         super().__init__()
         self.found = found
@@ -126,7 +137,7 @@ class _Replaying:
         self,
         facts: Sequence[Recorded],
         read_attachment: Callable[[str], bytes],
-        today: Today | None,
+        today: Configuration | None,
         provider: Provider | None,
     ) -> None:
         self.record = Record(facts)

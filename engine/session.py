@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
@@ -12,10 +12,12 @@ from agent.engine.approvals import deciding, pending_approvals
 from agent.engine.ask import Ask, Resume
 from agent.engine.bound import Bound
 from agent.engine.compaction import Compaction, Summarize, summarize
+from agent.engine.edits import Edit, with_system
 from agent.engine.history import added, undone
 from agent.engine.output import Output
 from agent.engine.past_requests import request_at
 from agent.engine.prompts import Prompted, checked_message, message_of
+from agent.engine.replay import Replay, replay
 from agent.engine.settings import TurnOptions, settings_of
 from agent.engine.streams import AsyncStream, Stream
 from agent.engine.unfinished import abandoning, decision, explained, resolving
@@ -129,6 +131,36 @@ class Session(Bound):
         agent's.
         """
         return request_at(self._handle, version)
+
+    def replay(
+        self,
+        agent: Agent | None = None,
+        *,
+        system: str | msgspec.UnsetType | None = msgspec.UNSET,
+        edit: Edit | None = None,
+        schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
+    ) -> Replay:
+        """Drive the engine of today over this session, offline, up to what would be different.
+
+        With an ``agent``, turns are taken as it would take them today: its provider, model, tools,
+        settings and limits, but for what was chosen for a turn alone. Without one they are
+        configured as they were, so that only the library itself is tried. ``system`` is another
+        system prompt, ``edit`` other content by version: of a prompt, a message, an answer, a
+        tool's result. ``schemas`` are the types that ``json`` is given today; other shapes are
+        taken as recorded, with their verdicts.
+
+        Every answer and result is served from the log: no model is asked, no tool run, nothing
+        written. Raises :class:`UnknownProvider` and :class:`ConfigurationError`.
+        """
+        facts = list(self._handle.events())
+        edits = {**({} if system is msgspec.UNSET else with_system(facts, system)), **(edit or {})}
+        return replay(
+            facts,
+            self._handle.log.get_blob,
+            today=None if agent is None else agent.configuration(schemas),
+            provider=self._handle.provider,
+            edits=edits,
+        )
 
     def attachment(self, part: ImagePart | FilePart) -> bytes:
         """The bytes of an image or file of the history.

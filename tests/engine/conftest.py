@@ -19,9 +19,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Hold what every test has recorded against what can be rebuilt of it, and replay it."""
     forged = item.get_closest_marker("forged") is not None
-    with pytest.MonkeyPatch.context() as patch, rebuilding(patch):
-        with nullcontext() if forged else replaying(patch):
-            return (yield)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        rebuilding(patch),
+        nullcontext() if forged else replaying(patch),
+    ):
+        return (yield)
 
 
 def log_store_of(kind: str, folder: Path) -> LogStore:

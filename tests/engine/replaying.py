@@ -10,7 +10,7 @@ import pytest
 from agent import Agent, Session
 from agent.engine.errors import UnknownProvider
 from agent.engine.handle import Handle
-from agent.engine.replay import Today, replay
+from agent.engine.replay import replay
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.errors import AgentError
 
@@ -69,8 +69,7 @@ def _replay(agent: Agent, handle: Handle, *, own: bool) -> None:
     gone = found.divergence is not None and found.divergence.kind == "encoding"
     assert gone or found.divergence is None, f"{found.divergence}\n{_listed(events)}"
     if own:
-        today = Today(agent._setup, agent.model, agent.options)
-        found = replay(facts, read, today=today)
+        found = replay(facts, read, today=agent.configuration())
         assert found.divergence is None, f"{found.divergence}\n{_listed(events)}"
 
 

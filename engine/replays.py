@@ -1,0 +1,136 @@
+"""Many sessions replayed, from a store, as objects or as exports, and what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agent.engine.agent import Agent
+from agent.engine.errors import ConfigurationError
+from agent.engine.replay import Replay
+from agent.engine.session import Session
+from agent.engine.stores import LogStore, SessionStore
+from agent.eventstore.errors import AgentError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+    from agent.engine.edits import Edit
+
+Source = Session | Mapping[str, Any]
+"""A recorded session: the session itself, or what ``to_dict`` gave."""
+
+
+class Replays(msgspec.Struct, frozen=True):
+    """What came of the replays of many sessions; true if nothing would be different today."""
+
+    results: tuple[Replay, ...]
+
+    def __bool__(self) -> bool:
+        """Whether all were replayed, and nothing is different."""
+        return all(self.results)
+
+    @property
+    def diverged(self) -> tuple[Replay, ...]:
+        """Those in which something would be different."""
+        return tuple(result for result in self.results if result.divergence is not None)
+
+    @property
+    def failed(self) -> tuple[Replay, ...]:
+        """Those that could not be replayed."""
+        return tuple(result for result in self.results if result.error is not None)
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """In how many sessions each cause is the likeliest; the most frequent first."""
+        found = (result.divergence for result in self.diverged)
+        return dict(Counter(str(one.cause) for one in found if one is not None).most_common())
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        events = sum(result.events for result in self.results)
+        yield (
+            f"{len(self.results)} sessions, {events} events: "
+            f"{sum(map(bool, self.results))} the same, {len(self.diverged)} different, "
+            f"{len(self.failed)} not replayed"
+        )
+        for cause, count in self.causes.items():
+            yield f"  {count} by {cause}"
+
+
+def replay(
+    source: Source,
+    agent: Agent | None = None,
+    *,
+    system: str | msgspec.UnsetType | None = msgspec.UNSET,
+    edit: Edit | None = None,
+    schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
+) -> Replay:
+    """As :meth:`Session.replay <agent.Session.replay>`, for a session or an export.
+
+    Nothing is imported anywhere. Raises :class:`InvalidExport` too.
+    """
+    if isinstance(source, Session):
+        session = source
+    elif isinstance(source, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        session = Session.from_dict(source, _reader(agent))
+    else:
+        raise ConfigurationError(
+            f"a session or the dictionary of its to_dict() is replayed, not {type(source).__name__}"
+        )
+    return session.replay(agent, system=system, edit=edit, schemas=schemas)
+
+
+def _reader(agent: Agent | None, store: SessionStore | None = None) -> Agent:
+    """An agent that opens what is replayed: without a store, nowhere but in memory."""
+    if agent is None:
+        return Agent("openai", "none", store=store)
+    return Agent(agent.provider, agent.model, store=store)
+
+
+def replay_all(
+    sources: SessionStore | Iterable[Source],
+    agent: Agent | None = None,
+    *,
+    system: str | msgspec.UnsetType | None = msgspec.UNSET,
+    schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
+    progress: Callable[[Replay], object] | None = None,
+) -> Replays:
+    """Replay many sessions one after the other: all of a store, or those that are given.
+
+    ``progress`` is called with each result as it comes. A session that cannot be read or replayed
+    is a result with an ``error``, and the others are replayed all the same.
+    """
+    results: list[Replay] = []
+    for name, read in _each(sources, agent):
+        try:
+            result = replay(read(), agent, system=system, schemas=schemas)
+        except AgentError as error:
+            result = Replay(name, 0, 0, error=error)
+        results.append(result)
+        if progress is not None:
+            progress(result)
+    return Replays(tuple(results))
+
+
+def _each(
+    sources: SessionStore | Iterable[Source], agent: Agent | None
+) -> Iterator[tuple[str, Callable[[], Source]]]:
+    """Each session's name, and how to get it."""
+    match sources:
+        case LogStore():
+            reader = _reader(agent, sources)
+            for key in sources.list_sessions():
+                yield key, lambda key=key: reader.session(key)
+        case SessionStore():
+            for key in sources.list_sessions():
+                yield key, lambda key=key: sources.load(key) or {}
+        case _:
+            for source in sources:
+                own = source.session_id if isinstance(source, Session) else source.get("session_id")
+                yield str(own), lambda source=source: source
