@@ -35,6 +35,7 @@
     ├── NotPending
     ├── NothingUnfinished
     ├── CannotRewind
+    ├── NoRecordedResult
     ├── NoRequest
     ├── StreamAbandoned
     ├── InvalidEvent
@@ -72,6 +73,7 @@ from agent.engine.errors import (
     MalformedResponse,
     MissingAPIKey,
     ModelNotFound,
+    NoRecordedResult,
     NoRequest,
     NothingUnfinished,
     NotPending,
@@ -134,6 +136,7 @@ __all__ = [
     "MalformedResponse",
     "MissingAPIKey",
     "ModelNotFound",
+    "NoRecordedResult",
     "NoRequest",
     "NotPending",
     "NotSaved",

@@ -10,6 +10,7 @@ import msgspec
 from agent.engine.errors import ConfigurationError
 from agent.engine.prompts import Prompted, checked_message, message_of
 from agent.engine.tool_results import content_of
+from agent.eventstore.chain import GENESIS
 from agent.eventstore.events import (
     MessageAdded,
     ModelResponded,
@@ -21,7 +22,7 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.messages import Message, TextPart
 from agent.eventstore.rawjson import check_text
-from agent.eventstore.record import prepare, record
+from agent.eventstore.record import Head, prepare, record
 
 if TYPE_CHECKING:
     from agent.eventstore.events import Event
@@ -60,7 +61,8 @@ def edited(facts: Sequence[Recorded], edits: Edit) -> list[Recorded]:
         else fact
         for fact in facts[first:]
     ]
-    head = facts[first - 1].head if first else None
+    before = facts[first].version - 1
+    head = Head(before, facts[first - 1].hash if first else GENESIS) if before else None
     return [*facts[:first], *record(prepared, stream=facts[0].stream, after=head)]
 
 

@@ -254,14 +254,15 @@ class TurnSteps(Generic[T]):
         return (yield CallModel(msgspec.structs.replace(request, deadline=self._deadline.left)))
 
     def _prompt(self, step: int) -> Prompt:
-        conversation, turn = self._journal.state.conversation, self._turn
+        conversation, turn, ask = self._journal.state.conversation, self._turn, self._ask
+        switched = isinstance(ask, Resume) and ask.switch
         return Prompt(
-            turn.asked.model if turn.asked else self._ask.model,
+            turn.asked.model if turn.asked and not switched else ask.model,
             conversation.system,
             conversation.tools.definitions,
             settings_of_step(turn.input.settings, step),
             turn.input.output,
-            self._ask.stream,
+            ask.stream,
         )
 
     def _respond(self, answered: Answered) -> None:

@@ -98,4 +98,4 @@ def test_every_error_is_exported():
         importlib.import_module(module)
     names = {error.__name__ for error in descendants(AgentError)} | {"AgentError"}
 
-    assert names - {"ScriptExhausted"} == set(agent.errors.__all__)
+    assert names - {"RecordedFailure", "ScriptExhausted"} == set(agent.errors.__all__)
