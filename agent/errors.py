@@ -35,6 +35,7 @@
     ├── NotPending
     ├── NothingUnfinished
     ├── CannotRewind
+    ├── CannotRewrite
     ├── NoRecordedResult
     ├── NoRequest
     ├── StreamAbandoned
@@ -62,6 +63,7 @@ from agent.engine.errors import (
     AuthenticationFailed,
     BadRequest,
     CannotRewind,
+    CannotRewrite,
     ConfigurationError,
     ConnectionFailed,
     HistoryExists,
@@ -120,6 +122,7 @@ __all__ = [
     "AuthenticationFailed",
     "BadRequest",
     "CannotRewind",
+    "CannotRewrite",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailed",

@@ -4,7 +4,7 @@ from agent.engine.changes import Change
 from agent.engine.divergence import Divergence
 from agent.engine.plan import Plan, PlannedCall
 from agent.engine.replay import Replay
-from agent.engine.replays import Replays, replay, replay_all
+from agent.engine.replays import Replays, replay, replay_all, rewrite
 from agent.engine.rerun import Rerun
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "Rerun",
     "replay",
     "replay_all",
+    "rewrite",
 ]

@@ -365,6 +365,19 @@ class NoRecordedResult(AgentError):
         self.arguments = arguments
 
 
+class CannotRewrite(AgentError):
+    """A record cannot be brought up to date: today's code asks for what was never answered.
+
+    ``version`` is the place in the record.
+    """
+
+    def __init__(self, version: int, what: str) -> None:
+        super().__init__(
+            f"at version {version} of the record, today's code {what}: record the session anew"
+        )
+        self.version = version
+
+
 class StreamAbandoned(AgentError):
     """The stream cannot be read on: a later turn took over, or it belongs to a parent process."""
 

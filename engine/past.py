@@ -10,14 +10,16 @@ import msgspec
 from agent.engine.bound import Bound
 from agent.engine.departure import Way, departure
 from agent.engine.drivers import off_loop
-from agent.engine.edits import Edit, with_system
+from agent.engine.edits import Edit, edited, with_system
 from agent.engine.past_requests import past_request_of, request_at
 from agent.engine.plan import Plan, plan_of
 from agent.engine.replay import Replay, replay
 from agent.engine.rerun import Prepared, Rerun, RerunOptions, after, prepare_rerun, wish_of
+from agent.engine.rewriting import rewritten
 from agent.engine.streams import AsyncStream, Stream
 from agent.engine.view import View
 from agent.eventstore.errors import AgentError, AttachmentMissing
+from agent.eventstore.export import export_events
 from agent.eventstore.messages import FilePart, ImagePart, Link
 
 if TYPE_CHECKING:
@@ -100,6 +102,25 @@ class Past(Bound):
             provider=self._handle.provider,
             edits=edits,
         )
+
+    def rewritten(
+        self,
+        agent: Agent,
+        *,
+        system: str | msgspec.UnsetType | None = msgspec.UNSET,
+        schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
+    ) -> dict[str, Any]:
+        """The session, as ``to_dict``, as the agent would record it today with the same answers.
+
+        For a recording that is a test: its model and its tools are taken to have answered the
+        same to what is asked today. What is not different stays as it is, to the byte. Nothing is
+        asked or run, and this session stays as it is. Raises :class:`CannotRewrite` where today's
+        code asks for what was never answered.
+        """
+        facts, log = list(self._handle.events()), self._handle.log
+        if system is not msgspec.UNSET:
+            facts = edited(facts, with_system(facts, system))
+        return export_events(rewritten(facts, log.get_blob, agent.configuration(schemas)), log)
 
     @overload
     def rerun(

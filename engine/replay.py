@@ -7,7 +7,7 @@ no driver, no transport, no executor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,13 +17,16 @@ from agent.engine.compaction import Compacting, Summarize
 from agent.engine.divergence import Cause, Divergence, Mismatch, explain
 from agent.engine.edits import Edit, edited
 from agent.engine.effects import (
+    Answered,
     Append,
     AwaitTools,
+    CallFailed,
     CallModel,
     Effect,
     Emit,
     LoadAttachments,
     StartTools,
+    ToolOutcome,
     Wait,
 )
 from agent.engine.output import Output
@@ -113,24 +116,26 @@ def replay(
     """
     given = edited(facts, edits) if edits else facts
     provider = provider or (today.setup.provider if today else None)
-    replaying = _Replaying(given, read_attachment, today, provider)
+    replaying = Replaying(given, read_attachment, today, provider)
     found = replaying.run()
     name = replaying.journal.state.conversation.session_id
     divergence = found and explain(found, facts, read_attachment, provider)
     return Replay(name, replaying.record.place, replaying.requests, divergence)
 
 
-class _Interrupted(Exception):
+class Interrupted(Exception):
     """The record of a run ends here."""
 
 
-class _Diverged(Exception):
+class Diverged(Exception):
+    """Today goes another way here."""
+
     def __init__(self, found: Mismatch) -> None:
         super().__init__()
         self.found = found
 
 
-class _Replaying:
+class Replaying:
     """The state of a replay, event by event."""
 
     def __init__(
@@ -164,7 +169,7 @@ class _Replaying:
                     self._adopt(1)
                 else:
                     return self._mismatch(None, fact)
-        except _Diverged as diverged:
+        except Diverged as diverged:
             return diverged.found
         return None
 
@@ -197,19 +202,27 @@ class _Replaying:
         program = to_its_end(self._steps(begins))
         outcome: object = None
         try:
-            while True:
-                outcome = self._perform(program.send(outcome))
-        except (StopIteration, _Interrupted):
+            while (effect := self._next(program, outcome, first)) is not None:
+                outcome = self._perform(effect)
+        except Interrupted:
             pass
-        except _Diverged:
-            raise
-        except Exception as error:
-            if self.record.place == first:
-                found = self._mismatch(None, self.record.facts[first], error)
-                raise _Diverged(found) from error
         finally:
             program.close()
             self.journal.forget()
+
+    def _next(
+        self, program: Generator[Effect, Any, object], outcome: object, first: int
+    ) -> Effect | None:
+        """What a turn wants next, None once it is over: what ended it is in the journal."""
+        try:
+            return program.send(outcome)
+        except StopIteration:
+            return None
+        except Exception as error:
+            if self.record.place == first:
+                found = self._mismatch(None, self.record.facts[first], error)
+                raise Diverged(found) from error
+            return None
 
     def _check_compaction(self, begins: TurnStarted | TurnResumed) -> None:
         """Whether the agent would compact the history before a turn, where nobody has."""
@@ -222,7 +235,7 @@ class _Replaying:
         done, self._compacted = self._compacted, False
         if policy is not None and not done and policy.due(self.journal.state.conversation):
             fact = self.record.peek()
-            raise _Diverged(self._mismatch(None, fact, cause="compaction policy"))
+            raise Diverged(self._mismatch(None, fact, cause="compaction policy"))
 
     def _steps(self, begins: TurnStarted | TurnResumed) -> TurnSteps[Any]:
         """The turn that begins here, entered already where the record says how it was."""
@@ -281,7 +294,11 @@ class _Replaying:
     def _output(self, schema: OutputSchema | None) -> Output[Any] | None:
         known = self._today.outputs.get(schema.name) if self._today and schema else None
         self._judges = schema is None or known is not None
-        return known if self._judges or schema is None else RecordedOutput(schema, self.journal)
+        return known if self._judges or schema is None else RecordedOutput(schema, self._coming)
+
+    def _coming(self) -> Recorded | None:
+        """What the record has after what the turn has recorded."""
+        return self.journal.coming
 
     # Effects
 
@@ -290,7 +307,7 @@ class _Replaying:
             case Append():
                 self._compare(effect)
             case CallModel():
-                return self._or_interrupted(self.record.answer())
+                return self._answer()
             case StartTools(runs):
                 self._running |= {run.context.call_id for run in runs}
             case AwaitTools():
@@ -303,18 +320,19 @@ class _Replaying:
                 raise AssertionError(f"no turn asks for {type(effect).__name__}")
         return None
 
-    def _or_interrupted(self, outcome: object) -> object:
+    def _answer(self) -> Answered | CallFailed:
+        outcome = self.record.answer()
         if outcome is None:
-            raise _Interrupted
+            raise Interrupted
         return outcome
 
-    def _results(self) -> list[object]:
+    def _results(self) -> list[ToolOutcome]:
         outcome, fact = self.record.result(), self.record.peek()
         if outcome is not None and outcome.call_id in self._running:
             return [outcome]
         if fact is None or self._left_here(fact):
-            raise _Interrupted
-        raise _Diverged(self._mismatch(None, fact))
+            raise Interrupted
+        raise Diverged(self._mismatch(None, fact))
 
     def _left_here(self, fact: Recorded) -> bool:
         """Whether a run of then ended where the record goes on with this."""
@@ -331,8 +349,8 @@ class _Replaying:
                 continue
             if fact is None or self._left_here(fact):
                 self._fold(self.record.facts[start : self.record.place])
-                raise _Interrupted
-            raise _Diverged(self._mismatch(mine, fact, pending=append.events))
+                raise Interrupted
+            raise Diverged(self._mismatch(mine, fact, pending=append.events))
         self.journal.settle(append)
 
     def _mismatch(

@@ -75,15 +75,29 @@ def replay(
 
     Nothing is imported anywhere. Raises :class:`InvalidExport` too.
     """
+    return _session(source, agent).replay(agent, system=system, edit=edit, schemas=schemas)
+
+
+def rewrite(
+    source: Source,
+    agent: Agent,
+    *,
+    system: str | msgspec.UnsetType | None = msgspec.UNSET,
+    schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
+) -> dict[str, Any]:
+    """As :meth:`Session.rewritten <agent.Session.rewritten>`, for a session or an export."""
+    return _session(source, agent).rewritten(agent, system=system, schemas=schemas)
+
+
+def _session(source: Source, agent: Agent | None) -> Session:
+    """A session to look at; an export is imported nowhere but in memory."""
     if isinstance(source, Session):
-        session = source
-    elif isinstance(source, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-        session = Session.from_dict(source, _reader(agent))
-    else:
-        raise ConfigurationError(
-            f"a session or the dictionary of its to_dict() is replayed, not {type(source).__name__}"
-        )
-    return session.replay(agent, system=system, edit=edit, schemas=schemas)
+        return source
+    if isinstance(source, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        return Session.from_dict(source, _reader(agent))
+    raise ConfigurationError(
+        f"a session or the dictionary of its to_dict() is replayed, not {type(source).__name__}"
+    )
 
 
 def _reader(agent: Agent | None, store: SessionStore | None = None) -> Agent:
