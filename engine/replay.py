@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.engine.ask import Ask, Resume, Setup
-from agent.engine.compaction import Compacting, Summarize
-from agent.engine.divergence import Cause, Divergence, Mismatch, explain
+from agent.engine.compaction import Compacting, Summarize, compact_when_due
+from agent.engine.divergence import Cause, Divergence, Mismatch, counted, explain
 from agent.engine.edits import Edit, edited
 from agent.engine.effects import (
     Append,
@@ -43,7 +43,7 @@ from agent.engine.scripted import ScriptedModel
 from agent.engine.settings import SettingsOptions, settings_of
 from agent.engine.sources import Sources
 from agent.engine.turn import TurnSteps, to_its_end
-from agent.eventstore.errors import AgentError
+from agent.eventstore.errors import AgentError, StoreError
 from agent.eventstore.events import ModelFailed, TurnFailed, TurnResumed, TurnStarted
 from agent.eventstore.values import Excerpt, Settings
 from agent.projections import session as projection
@@ -91,11 +91,13 @@ class Replay(msgspec.Struct, frozen=True):
         return self.divergence is None and self.error is None
 
     def __str__(self) -> str:
+        name = self.session_id
         if self.error is not None:
-            return f"{self.session_id}: not replayed: {type(self.error).__name__}: {self.error}"
-        done = f"{self.events} events, {self.requests} requests with the same bytes"
-        found = "no difference" if self.divergence is None else f"then at {self.divergence}"
-        return f"{self.session_id}: {done}, {found}"
+            return f"{name}: not replayed: {type(self.error).__name__}: {self.error}"
+        done = f"{counted(self.events, 'event')}, {counted(self.requests, 'request')}"
+        if self.divergence is None:
+            return f"{name}: no difference in {done}"
+        return f"{name}: the same for {done}; then {self.divergence}"
 
 
 def replay(
@@ -111,12 +113,12 @@ def replay(
     Without ``today`` each turn is configured as it was recorded; ``provider`` encodes then where
     no built-in one is called what the record says. Raises :class:`UnknownProvider`.
     """
-    given = edited(facts, edits) if edits else facts
+    given = edited(facts, edits or {})
     provider = provider or (today.setup.provider if today else None)
     replaying = _Replaying(given, read_attachment, today, provider)
     found = replaying.run()
     name = replaying.journal.state.conversation.session_id
-    divergence = found and explain(found, facts, read_attachment, provider)
+    divergence = found and explain(found, facts, read_attachment, provider, edits or ())
     return Replay(name, replaying.record.place, replaying.requests, divergence)
 
 
@@ -160,7 +162,7 @@ class _Replaying:
                 begins = self.record.begins
                 if begins is not None:
                     self._take(begins)
-                elif fact.type in OUTSIDE or self._ended_outside(fact):
+                elif self._left_here(fact) or fact.type == "tools.declared":
                     self._adopt(1)
                 else:
                     return self._mismatch(None, fact)
@@ -201,11 +203,11 @@ class _Replaying:
                 outcome = self._perform(program.send(outcome))
         except (StopIteration, _Interrupted):
             pass
-        except _Diverged:
+        except (_Diverged, StoreError):
             raise
         except Exception as error:
             if self.record.place == first:
-                found = self._mismatch(None, self.record.facts[first], error)
+                found = self._mismatch(None, self.record.facts[first], error=error)
                 raise _Diverged(found) from error
         finally:
             program.close()
@@ -213,16 +215,24 @@ class _Replaying:
 
     def _check_compaction(self, begins: TurnStarted | TurnResumed) -> None:
         """Whether the agent would compact the history before a turn, where nobody has."""
-        policy = self._today.setup.compact_at if self._today else None
-        if not isinstance(begins, TurnStarted):
+        if self._today is None or not isinstance(begins, TurnStarted):
             return
-        if begins.kind == "compaction":
-            self._compacted = True
+        done, self._compacted = self._compacted, begins.kind == "compaction"
+        if done or self._compacted:
             return
-        done, self._compacted = self._compacted, False
-        if policy is not None and not done and policy.due(self.journal.state.conversation):
-            fact = self.record.peek()
-            raise _Diverged(self._mismatch(None, fact, cause="compaction policy"))
+        ask = self._ask(begins, self._today.model, stream=False)
+        program = compact_when_due(self.journal, self._builder, ask, self._setup_of(begins))
+        try:
+            effect = next(program)
+            while not isinstance(effect, Append):
+                effect = program.send(self._perform(effect))
+        except (StopIteration, AgentError):  # nothing to compact, or nothing that could be asked
+            return
+        finally:
+            program.close()
+            self.journal.forget()
+        today, fact = effect.events, self.record.peek()
+        raise _Diverged(self._mismatch(today[0], fact, today[1:], cause="compaction policy"))
 
     def _steps(self, begins: TurnStarted | TurnResumed) -> TurnSteps[Any]:
         """The turn that begins here, entered already where the record says how it was."""
@@ -329,27 +339,23 @@ class _Replaying:
                 self.record.place += 1
                 self.requests += mine.type == "model.requested"
                 continue
+            same = self.record.place - start
+            self._fold(append.events[:same])
             if fact is None or self._left_here(fact):
-                self._fold(self.record.facts[start : self.record.place])
                 raise _Interrupted
-            raise _Diverged(self._mismatch(mine, fact, pending=append.events))
+            raise _Diverged(self._mismatch(mine, fact, append.events[same + 1 :]))
         self.journal.settle(append)
 
     def _mismatch(
         self,
         today: Recorded | None,
         recorded: Recorded | None,
-        error: Exception | None = None,
+        following: Sequence[Recorded] = (),
         *,
-        pending: Sequence[Recorded] = (),
+        error: Exception | None = None,
         cause: Cause | None = None,
     ) -> Mismatch:
         before = self.journal.committed
-        following: Sequence[Recorded] = ()
-        if today is not None:
-            at = pending.index(today)
-            before = rebuild(projection.evolve, pending[:at], before)
-            following = pending[at + 1 :]
         later = list(self.record.rest())[1:]
         provider = self._setup.provider if self._setup else None
         return Mismatch(recorded, today, before, provider, following, later, error, cause)

@@ -12,7 +12,8 @@ from agent.engine.approvals import deciding, pending_approvals
 from agent.engine.ask import Ask, Resume
 from agent.engine.bound import Bound
 from agent.engine.compaction import Compaction, Summarize, summarize
-from agent.engine.edits import Edit, with_system
+from agent.engine.edits import Edit, edits_of
+from agent.engine.errors import ConfigurationError
 from agent.engine.history import added, undone
 from agent.engine.output import Output
 from agent.engine.past_requests import request_at
@@ -152,14 +153,15 @@ class Session(Bound):
         Every answer and result is served from the log: no model is asked, no tool run, nothing
         written. Raises :class:`UnknownProvider` and :class:`ConfigurationError`.
         """
+        if agent is None and schemas:
+            raise ConfigurationError("schemas= are those of an agent of today: give it too")
         facts = list(self._handle.events())
-        edits = {**({} if system is msgspec.UNSET else with_system(facts, system)), **(edit or {})}
         return replay(
             facts,
             self._handle.log.get_blob,
             today=None if agent is None else agent.configuration(schemas),
             provider=self._handle.provider,
-            edits=edits,
+            edits=edits_of(facts, edit, system),
         )
 
     def attachment(self, part: ImagePart | FilePart) -> bytes:
