@@ -199,7 +199,7 @@ def explain(
 def _answered_otherwise(found: Mismatch, before: Sequence[Recorded], edits: Container[int]) -> bool:
     """Whether the turn goes on from an answer whose words were replaced."""
     answers = (fact.version for fact in reversed(before) if fact.type == "model.responded")
-    return found.before.conversation.turn is not None and next(answers, None) in edits
+    return found.before.conversation.turn is not None and next(answers, 0) in edits
 
 
 def _places(found: Mismatch, one: Event | None, other: Event | None) -> Iterator[Change]:

@@ -247,7 +247,11 @@ class _Replaying:
             excerpt = begins.excerpt or Excerpt()
             steps = Compacting(self.journal, self._builder, order, excerpt, setup)
         else:
-            ask = self._ask(begins, model, stream=stream)
+            ask: Ask[Any] | Resume[Any]
+            if isinstance(begins, TurnResumed):
+                ask = self._resume(model, stream=stream)
+            else:
+                ask = self._ask(begins, model, stream=stream)
             steps = TurnSteps(self.journal, self._builder, ask, setup)
         turn = self.journal.state.conversation.turn
         if self._today is None and turn is not None:
@@ -273,14 +277,13 @@ class _Replaying:
             driven=Driven(),
         )
 
-    def _ask(
-        self, begins: TurnStarted | TurnResumed, model: str, *, stream: bool
-    ) -> Ask[Any] | Resume[Any]:
+    def _resume(self, model: str, *, stream: bool) -> Resume[Any]:
+        turn = self.journal.state.conversation.unfinished
+        output = self._output(turn.input.output if turn else None)
+        return Resume(stream, self._today.model if self._today else model, output)
+
+    def _ask(self, begins: TurnStarted, model: str, *, stream: bool) -> Ask[Any]:
         today = self._today
-        if isinstance(begins, TurnResumed):
-            turn = self.journal.state.conversation.unfinished
-            output = self._output(turn.input.output if turn else None)
-            return Resume(stream, today.model if today else model, output)
         output = self._output(begins.output)
         if today is None:
             return Ask(begins.input, model, begins.settings, stream, output)

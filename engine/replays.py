@@ -132,6 +132,11 @@ def _each(
     sources: SessionStore | Iterable[Source], agent: Agent | None
 ) -> Iterator[tuple[str, Callable[[], Source]]]:
     """Each session's name, and how to get it."""
+    if isinstance(sources, Session | Mapping | str):
+        raise ConfigurationError(
+            "sessions or exports are given in a list, or as the store that keeps them; replay() "
+            f"takes a single one, and this is of type {type(sources).__name__}"  # pyright: ignore[reportUnknownArgumentType]
+        )
     match sources:
         case LogStore():
             reader = _reader(agent, sources)
@@ -140,11 +145,6 @@ def _each(
         case SessionStore():
             for key in sources.list_sessions():
                 yield key, lambda key=key: sources.load(key) or {}
-        case Session() | Mapping() | str():
-            raise ConfigurationError(
-                "sessions or exports are given in a list, or as the store that keeps them; "
-                f"replay() takes a single one, and this is {type(sources).__name__}"
-            )
         case _:
             for source in sources:
                 yield _name_of(source), lambda source=source: source
