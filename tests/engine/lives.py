@@ -9,6 +9,7 @@ from agent.engine.errors import BadRequest, ServerFailed
 from agent.engine.scripted import Call, Reply
 from agent.eventstore.errors import AgentError
 from agent.eventstore.messages import ImagePart, TextPart
+from agent.stores import MemoryStore
 from tests.engine.crashes import BAD, GOOD, Tea, World, asks, cut, opened, recorded
 from tests.engine.given import add, agent_of, fail
 
@@ -30,10 +31,13 @@ async def later(a: int) -> int:
 
 def turns() -> Life:
     """Turns, messages by hand, a system prompt that changes, settings of a turn's own."""
-    agent = agent_of("One", "Two", "Three", temperature=0.5)
-    session = agent.session("s", system="Be brief.", messages=[Message.user("Before")])
+    store = MemoryStore()
+    agent = agent_of("One", "Two", "Three", temperature=0.5, store=store)
+    before = [Message.user("Before")]
+    session = agent.session("s", system="Be brief.", messages=before, metadata={"n": 1})
     session.run("1")
     session.add_message(Message.assistant("By hand"))
+    session = agent.session("s", system="Be kind.", metadata={"n": 2})
     session.run("2", temperature=0.1, model="other")
     session.stream("3").finish()
     return Life(session, agent)
