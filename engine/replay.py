@@ -262,8 +262,10 @@ class _Replaying:
         record, owner = self.record, begins.owner
         sources = Sources(monotonic=float, owner=lambda: owner, jitter=float)
         if self._today is not None:
+            setup = self._today.setup
+            limits = replace(setup.limits, deadline=None)  # no record says how fast today is
             return replace(
-                self._today.setup, sources=sources, answered=record.resolved, driven=Driven()
+                setup, limits=limits, sources=sources, answered=record.resolved, driven=Driven()
             )
         asked = record.asked
         known = self.journal.state.conversation.tools.definitions
