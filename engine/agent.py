@@ -146,6 +146,8 @@ class Agent(Bound):
 
         Raises :class:`ConfigurationError` for what is no type of an answer.
         """
+        if not isinstance(schemas, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+            raise ConfigurationError("schemas= takes a list of types: schemas=[...]")
         outputs = {output.schema.name: output for output in map(Output[Any], schemas)}
         return Configuration(self._setup, self.model, self.options, outputs)
 

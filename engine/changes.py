@@ -56,15 +56,20 @@ def _at(before: object, after: object, pointer: str) -> Iterator[Change]:
 
 def _in_lists(before: list[object], after: list[object], pointer: str) -> Iterator[Change]:
     shorter = min(len(before), len(after))
-    first = next((at for at in range(shorter) if before[at] != after[at]), shorter)
+    first = next((at for at in range(shorter) if not _same(before[at], after[at])), shorter)
     same_end = 0
-    while same_end < shorter - first and before[-1 - same_end] == after[-1 - same_end]:
+    while same_end < shorter - first and _same(before[-1 - same_end], after[-1 - same_end]):
         same_end += 1
     old, new = before[first : len(before) - same_end], after[first : len(after) - same_end]
     for offset in range(max(len(old), len(new))):
         one = old[offset] if offset < len(old) else _NONE
         other = new[offset] if offset < len(new) else _NONE
         yield from _at(one, other, f"{pointer}/{first + offset}")
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether values are the same JSON: to Python, 1 and true are equal too."""
+    return one == other and next(changes(one, other), None) is None
 
 
 def _step(key: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
@@ -14,6 +14,7 @@ from agent.eventstore.events import (
     Event,
     ModelRequested,
     OutputRejected,
+    ToolCalled,
     ToolReturned,
     ToolsDeclared,
     TurnFailed,
@@ -24,6 +25,7 @@ from agent.eventstore.messages import Message, ToolCallPart, ToolResultPart
 if TYPE_CHECKING:
     from agent.engine.provider import Provider
     from agent.eventstore.record import Recorded
+    from agent.eventstore.values import Failure
     from agent.projections.session import SessionState
 
 replace = msgspec.structs.replace
@@ -109,10 +111,14 @@ class Divergence(msgspec.Struct, frozen=True):
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        cause = f" ({', '.join(self.causes)})" if self.causes else ""
-        yield f"version {self.version}: {self.kind}{cause}"
-        yield f"  recorded: {_named(self.recorded)}"
-        yield f"  today:    {_named(self.today)}"
+        cause = f", by {' and '.join(self.causes)}" if self.causes else ""
+        yield f"version {self.version}: {_WORDS[self.kind]}{cause}"
+        then, now = _named(self.recorded), _named(self.today)
+        if then == now:
+            yield f"  {then}"
+        else:
+            yield f"  recorded: {then}"
+            yield f"  today:    {now}"
         if self.error is not None:
             yield f"  error:    {self.error}"
         if self.encoders is not None and self.encoders[0] != self.encoders[1]:
@@ -125,12 +131,40 @@ class Divergence(msgspec.Struct, frozen=True):
 
 _MOST_SHOWN = 10
 
+_WORDS: dict[Kind, str] = {
+    "request": "another request",
+    "encoding": "the same request in other bytes",
+    "schema": "another schema",
+    "settings": "another setting",
+    "tool": "another tool",
+    "arguments": "other arguments",
+    "answer": "another answer",
+    "result": "another result",
+    "order": "another order",
+    "missing": "missing today",
+    "extra": "only today",
+}
+
 
 def _named(event: Event | None) -> str:
-    if event is None:
-        return "nothing"
-    call = getattr(event, "call_id", None)
-    return f"{event.type} of {call}" if call else event.type
+    match event:
+        case None:
+            return "nothing"
+        case TurnStarted(kind="compaction"):
+            return f"{event.type} of a compaction"
+        case TurnFailed(error=error):
+            return f"{event.type}: {error.error}: {error.message}"
+        case ToolCalled():
+            return f"{event.type} of {event.call_id}, {event.tool}"
+        case ToolReturned() | ApprovalRequested():
+            return f"{event.type} of {event.call_id}"
+        case _:
+            return event.type
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of something, in words."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def explain(
@@ -138,8 +172,12 @@ def explain(
     facts: Sequence[Recorded],
     read_attachment: Callable[[str], bytes],
     provider: Provider | None,
+    edits: Container[int] = (),
 ) -> Divergence:
-    """What two events that differ say; ``facts`` are the events as they were recorded."""
+    """What two events that differ say.
+
+    ``facts`` are the events as recorded; at the versions of ``edits`` other words stood in place.
+    """
     recorded, today = found.recorded, found.today
     version = recorded.version if recorded else found.before.version + 1
     one, other = recorded and recorded.event, today and today.event
@@ -150,29 +188,50 @@ def explain(
             return Divergence(version, "request", ("provider",), one, other)
         return _of_requests(then, now)
     kind = _kind(found, one, other)
-    places = (
-        tuple(changes(_plain(one), _plain(other))) if one and other and _alike(one, other) else ()
-    )
+    places = tuple(_places(found, one, other))
     causes = (found.cause,) if found.cause else _causes(one, other, places)
+    if _answered_otherwise(found, facts[: version - 1], edits):
+        causes = ("history",)
     error = None if found.error is None else f"{type(found.error).__name__}: {found.error}"
     return Divergence(version, kind, causes, one, other, places, error=error)
 
 
-def _alike(one: Event, other: Event) -> bool:
-    return type(one) is type(other)
+def _answered_otherwise(found: Mismatch, before: Sequence[Recorded], edits: Container[int]) -> bool:
+    """Whether the turn goes on from an answer whose words were replaced."""
+    answers = (fact.version for fact in reversed(before) if fact.type == "model.responded")
+    return found.before.conversation.turn is not None and next(answers, 0) in edits
 
 
-def _plain(event: Event | None) -> object:
-    return msgspec.json.decode(msgspec.json.encode(event))
+def _places(found: Mismatch, one: Event | None, other: Event | None) -> Iterator[Change]:
+    """What is different in two events, or in the tools that are declared by only one of them."""
+    if isinstance(one, ToolsDeclared) or isinstance(other, ToolsDeclared):
+        known = found.before.conversation.tools.definitions
+        then, now = (
+            event.tools if isinstance(event, ToolsDeclared) else known for event in (one, other)
+        )
+        return changes(_plain(then), _plain(now), "/tools")
+    return changes(_plain(one), _plain(other)) if _alike(one, other) else iter(())
+
+
+def _alike(one: Event | None, other: Event | None) -> bool:
+    match one, other:
+        case TurnStarted(kind=then), TurnStarted(kind=now):
+            return then == now
+        case _:
+            return type(one) is type(other)
+
+
+def _plain(facts: object) -> object:
+    return msgspec.json.decode(msgspec.json.encode(facts))
 
 
 def _kind(found: Mismatch, one: Event | None, other: Event | None) -> Kind:
     """What kind of difference two events are that are no requests."""
     if isinstance(one, ToolsDeclared) or isinstance(other, ToolsDeclared):
         return "schema"
-    if one is None:
+    if one is None or isinstance(other, ApprovalRequested):
         return "extra"
-    if other is None:
+    if other is None or isinstance(one, ApprovalRequested):
         return "missing"
     if _alike(one, other):
         return _kind_of_change(one, other)
@@ -192,6 +251,8 @@ def _kind_of_change(one: Event, other: Event) -> Kind:
             return "settings"
         case ToolReturned(), ToolReturned() if one.call_id == other.call_id:
             return "result"
+        case ToolCalled(), ToolCalled() if one.call_id == other.call_id:
+            return "tool"
         case _:
             return "order"
 
@@ -204,14 +265,23 @@ def _causes(one: Event | None, other: Event | None, places: Sequence[Change]) ->
             return ("tool definition",)
         case (ApprovalRequested(), _) | (_, ApprovalRequested()):
             return ("approval policy",)
+        case (TurnFailed(), OutputRejected()) | (OutputRejected(), TurnFailed()):
+            return ("limits",)
         case (OutputRejected(), _) | (_, OutputRejected()):
             return ("output schema",)
-        case (TurnFailed(), _) | (_, TurnFailed()):
-            return ("limits",)
+        case (TurnFailed(error=error), _) | (_, TurnFailed(error=error)):
+            return _causes_of_failure(error)
         case TurnStarted(), TurnStarted():
             return tuple(dict.fromkeys(_cause_in_turn(place) for place in places))
         case _:
             return ()
+
+
+def _causes_of_failure(error: Failure) -> tuple[Cause, ...]:
+    """What a turn may have failed by that has not, or the other way about."""
+    if error.error == "LimitExceeded" or error.retryable:
+        return ("limits",)
+    return ("output schema",) if error.error == "OutputError" else ()
 
 
 def _cause_in_turn(place: Change) -> Cause:

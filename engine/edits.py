@@ -20,7 +20,7 @@ from agent.eventstore.events import (
     ToolReturned,
     TurnStarted,
 )
-from agent.eventstore.messages import Message, TextPart
+from agent.eventstore.messages import Message, TextPart, ToolCallPart
 from agent.eventstore.rawjson import check_text
 from agent.eventstore.record import Head, prepare, record
 
@@ -34,10 +34,20 @@ Edit = Mapping[int, Any]
 """New content by version: of a prompt, a message, an answer, a tool's result, a system prompt."""
 
 
-def with_system(facts: Sequence[Recorded], system: str | None) -> dict[int, Any]:
-    """The edit by which a session has had this system prompt from its beginning."""
-    kinds = ("session.started", "system.changed")
-    return {fact.version: system for fact in facts if fact.type in kinds}
+def edits_of(
+    facts: Sequence[Recorded], edit: Edit | None, system: str | msgspec.UnsetType | None
+) -> dict[int, Any]:
+    """What is replaced; with a ``system`` prompt, the session has had it from its beginning.
+
+    Raises :class:`ConfigurationError` for what is no edit.
+    """
+    edit = {} if edit is None else edit
+    if not isinstance(edit, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        raise ConfigurationError(f"edit= takes {{version: content}}, not {type(edit).__name__}")
+    if system is msgspec.UNSET:
+        return dict(edit)
+    prompt, kinds = checked_system(system), ("session.started", "system.changed")
+    return {fact.version: prompt for fact in facts if fact.type in kinds} | dict(edit)
 
 
 def edited(facts: Sequence[Recorded], edits: Edit) -> list[Recorded]:
@@ -45,9 +55,12 @@ def edited(facts: Sequence[Recorded], edits: Edit) -> list[Recorded]:
 
     Raises :class:`ConfigurationError` for a version that holds nothing that could be replaced.
     """
-    unknown = sorted(edits.keys() - {fact.version for fact in facts})
+    known = {fact.version for fact in facts}
+    unknown = [version for version in edits if version not in known]
     if unknown:
-        raise ConfigurationError(f"edit= names version {unknown[0]}, which there is not")
+        raise ConfigurationError(
+            f"edit= names version {unknown[0]!r}; the session has versions 1 to {len(facts)}"
+        )
     if not edits:
         return list(facts)
     first = next(index for index, fact in enumerate(facts) if fact.version in edits)
@@ -75,13 +88,13 @@ def edited_event(fact: Recorded, content: object) -> Event:
         case MessageAdded():
             return replace(event, message=_message(event.message, content))
         case ModelResponded():
-            return replace(event, message=_message(event.message, content))
+            return replace(event, message=_answer(fact.version, event.message, content))
         case ToolReturned():
             return replace(event, content=content_of(content), is_error=False)
         case ToolResolved(how="result" | "failed"):
             return replace(event, content=content_of(content), how="result")
         case SessionStarted() | SystemChanged():
-            return replace(event, system=_system(content))
+            return replace(event, system=checked_system(content))
         case _:
             raise ConfigurationError(
                 f"version {fact.version} is {fact.type!r}, which holds nothing to replace; edit= "
@@ -108,7 +121,25 @@ def _message(recorded: Message, content: object) -> Message:
     return checked_message(content)
 
 
-def _system(content: object) -> str | None:
+def _answer(version: int, recorded: Message, content: object) -> Message:
+    """An answer whose calls are named as the engine names those of this version."""
+    message = _message(recorded, content)
+    theirs = {part.call_id: part.provider_id for part in recorded.tool_calls}
+    parts = [
+        replace(
+            part,
+            call_id=f"call_{version}_{index}",
+            provider_id=part.provider_id or theirs.get(part.call_id, part.call_id),
+        )
+        if isinstance(part, ToolCallPart)
+        else part
+        for index, part in enumerate(message.parts)
+    ]
+    return Message(message.role, tuple(parts))
+
+
+def checked_system(content: object) -> str | None:
+    """A system prompt, None for none. Raises :class:`ConfigurationError`."""
     if content is None:
         return None
     if not isinstance(content, str):

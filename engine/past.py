@@ -10,7 +10,8 @@ import msgspec
 from agent.engine.bound import Bound
 from agent.engine.departure import Way, departure
 from agent.engine.drivers import off_loop
-from agent.engine.edits import Edit, edited, with_system
+from agent.engine.edits import Edit, edited, edits_of
+from agent.engine.errors import ConfigurationError
 from agent.engine.past_requests import past_request_of, request_at
 from agent.engine.plan import Plan, plan_of
 from agent.engine.replay import Replay, replay
@@ -93,14 +94,15 @@ class Past(Bound):
         Every answer and result is served from the log: no model is asked, no tool run, nothing
         written. Raises :class:`UnknownProvider` and :class:`ConfigurationError`.
         """
+        if agent is None and schemas:
+            raise ConfigurationError("schemas= are those of an agent of today: give it too")
         facts = list(self._handle.events())
-        edits = {**({} if system is msgspec.UNSET else with_system(facts, system)), **(edit or {})}
         return replay(
             facts,
             self._handle.log.get_blob,
             today=None if agent is None else agent.configuration(schemas),
             provider=self._handle.provider,
-            edits=edits,
+            edits=edits_of(facts, edit, system),
         )
 
     def rewritten(
@@ -118,8 +120,7 @@ class Past(Bound):
         code asks for what was never answered.
         """
         facts, log = list(self._handle.events()), self._handle.log
-        if system is not msgspec.UNSET:
-            facts = edited(facts, with_system(facts, system))
+        facts = edited(facts, edits_of(facts, None, system))
         return export_events(rewritten(facts, log.get_blob, agent.configuration(schemas)), log)
 
     @overload

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.engine.ask import Ask, Resume, Setup
-from agent.engine.compaction import Compacting, Summarize
-from agent.engine.divergence import Cause, Divergence, Mismatch, explain
+from agent.engine.compaction import Compacting, Summarize, compact_when_due
+from agent.engine.divergence import Cause, Divergence, Mismatch, counted, explain
 from agent.engine.edits import Edit, edited
 from agent.engine.effects import (
     Answered,
@@ -46,7 +46,7 @@ from agent.engine.scripted import ScriptedModel
 from agent.engine.settings import SettingsOptions, settings_of
 from agent.engine.sources import Sources
 from agent.engine.turn import TurnSteps, to_its_end
-from agent.eventstore.errors import AgentError
+from agent.eventstore.errors import AgentError, StoreError
 from agent.eventstore.events import ModelFailed, TurnFailed, TurnResumed, TurnStarted
 from agent.eventstore.values import Excerpt, Settings
 from agent.projections import session as projection
@@ -94,11 +94,13 @@ class Replay(msgspec.Struct, frozen=True):
         return self.divergence is None and self.error is None
 
     def __str__(self) -> str:
+        name = self.session_id
         if self.error is not None:
-            return f"{self.session_id}: not replayed: {type(self.error).__name__}: {self.error}"
-        done = f"{self.events} events, {self.requests} requests with the same bytes"
-        found = "no difference" if self.divergence is None else f"then at {self.divergence}"
-        return f"{self.session_id}: {done}, {found}"
+            return f"{name}: not replayed: {type(self.error).__name__}: {self.error}"
+        done = f"{counted(self.events, 'event')}, {counted(self.requests, 'request')}"
+        if self.divergence is None:
+            return f"{name}: no difference in {done}"
+        return f"{name}: the same for {done}; then {self.divergence}"
 
 
 def replay(
@@ -114,12 +116,12 @@ def replay(
     Without ``today`` each turn is configured as it was recorded; ``provider`` encodes then where
     no built-in one is called what the record says. Raises :class:`UnknownProvider`.
     """
-    given = edited(facts, edits) if edits else facts
+    given = edited(facts, edits or {})
     provider = provider or (today.setup.provider if today else None)
     replaying = Replaying(given, read_attachment, today, provider)
     found = replaying.run()
     name = replaying.journal.state.conversation.session_id
-    divergence = found and explain(found, facts, read_attachment, provider)
+    divergence = found and explain(found, facts, read_attachment, provider, edits or ())
     return Replay(name, replaying.record.place, replaying.requests, divergence)
 
 
@@ -165,7 +167,7 @@ class Replaying:
                 begins = self.record.begins
                 if begins is not None:
                     self._take(begins)
-                elif fact.type in OUTSIDE or self._ended_outside(fact):
+                elif self._left_here(fact) or fact.type == "tools.declared":
                     self._adopt(1)
                 else:
                     return self._mismatch(None, fact)
@@ -218,24 +220,34 @@ class Replaying:
             return program.send(outcome)
         except StopIteration:
             return None
+        except StoreError:
+            raise
         except Exception as error:
             if self.record.place == first:
-                found = self._mismatch(None, self.record.facts[first], error)
+                found = self._mismatch(None, self.record.facts[first], error=error)
                 raise Diverged(found) from error
             return None
 
     def _check_compaction(self, begins: TurnStarted | TurnResumed) -> None:
         """Whether the agent would compact the history before a turn, where nobody has."""
-        policy = self._today.setup.compact_at if self._today else None
-        if not isinstance(begins, TurnStarted):
+        if self._today is None or not isinstance(begins, TurnStarted):
             return
-        if begins.kind == "compaction":
-            self._compacted = True
+        done, self._compacted = self._compacted, begins.kind == "compaction"
+        if done or self._compacted:
             return
-        done, self._compacted = self._compacted, False
-        if policy is not None and not done and policy.due(self.journal.state.conversation):
-            fact = self.record.peek()
-            raise Diverged(self._mismatch(None, fact, cause="compaction policy"))
+        ask = self._ask(begins, self._today.model, stream=False)
+        program = compact_when_due(self.journal, self._builder, ask, self._setup_of(begins))
+        try:
+            effect = next(program)
+            while not isinstance(effect, Append):
+                effect = program.send(self._perform(effect))
+        except (StopIteration, AgentError):  # nothing to compact, or nothing that could be asked
+            return
+        finally:
+            program.close()
+            self.journal.forget()
+        today, fact = effect.events, self.record.peek()
+        raise Diverged(self._mismatch(today[0], fact, today[1:], cause="compaction policy"))
 
     def _steps(self, begins: TurnStarted | TurnResumed) -> TurnSteps[Any]:
         """The turn that begins here, entered already where the record says how it was."""
@@ -250,7 +262,11 @@ class Replaying:
             excerpt = begins.excerpt or Excerpt()
             steps = Compacting(self.journal, self._builder, order, excerpt, setup)
         else:
-            ask = self._ask(begins, model, stream=stream)
+            ask: Ask[Any] | Resume[Any]
+            if isinstance(begins, TurnResumed):
+                ask = self._resume(model, stream=stream)
+            else:
+                ask = self._ask(begins, model, stream=stream)
             steps = TurnSteps(self.journal, self._builder, ask, setup)
         turn = self.journal.state.conversation.turn
         if self._today is None and turn is not None:
@@ -261,8 +277,10 @@ class Replaying:
         record, owner = self.record, begins.owner
         sources = Sources(monotonic=float, owner=lambda: owner, jitter=float)
         if self._today is not None:
+            setup = self._today.setup
+            limits = replace(setup.limits, deadline=None)  # no record says how fast today is
             return replace(
-                self._today.setup, sources=sources, answered=record.resolved, driven=Driven()
+                setup, limits=limits, sources=sources, answered=record.resolved, driven=Driven()
             )
         asked = record.asked
         known = self.journal.state.conversation.tools.definitions
@@ -276,14 +294,13 @@ class Replaying:
             driven=Driven(),
         )
 
-    def _ask(
-        self, begins: TurnStarted | TurnResumed, model: str, *, stream: bool
-    ) -> Ask[Any] | Resume[Any]:
+    def _resume(self, model: str, *, stream: bool) -> Resume[Any]:
+        turn = self.journal.state.conversation.unfinished
+        output = self._output(turn.input.output if turn else None)
+        return Resume(stream, self._today.model if self._today else model, output)
+
+    def _ask(self, begins: TurnStarted, model: str, *, stream: bool) -> Ask[Any]:
         today = self._today
-        if isinstance(begins, TurnResumed):
-            turn = self.journal.state.conversation.unfinished
-            output = self._output(turn.input.output if turn else None)
-            return Resume(stream, today.model if today else model, output)
         output = self._output(begins.output)
         if today is None:
             return Ask(begins.input, model, begins.settings, stream, output)
@@ -347,27 +364,23 @@ class Replaying:
                 self.record.place += 1
                 self.requests += mine.type == "model.requested"
                 continue
+            same = self.record.place - start
+            self._fold(append.events[:same])
             if fact is None or self._left_here(fact):
-                self._fold(self.record.facts[start : self.record.place])
                 raise Interrupted
-            raise Diverged(self._mismatch(mine, fact, pending=append.events))
+            raise Diverged(self._mismatch(mine, fact, append.events[same + 1 :]))
         self.journal.settle(append)
 
     def _mismatch(
         self,
         today: Recorded | None,
         recorded: Recorded | None,
-        error: Exception | None = None,
+        following: Sequence[Recorded] = (),
         *,
-        pending: Sequence[Recorded] = (),
+        error: Exception | None = None,
         cause: Cause | None = None,
     ) -> Mismatch:
         before = self.journal.committed
-        following: Sequence[Recorded] = ()
-        if today is not None:
-            at = pending.index(today)
-            before = rebuild(projection.evolve, pending[:at], before)
-            following = pending[at + 1 :]
         later = list(self.record.rest())[1:]
         provider = self._setup.provider if self._setup else None
         return Mismatch(recorded, today, before, provider, following, later, error, cause)

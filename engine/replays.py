@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.engine.agent import Agent
+from agent.engine.divergence import counted
+from agent.engine.edits import edits_of
 from agent.engine.errors import ConfigurationError
 from agent.engine.replay import Replay
 from agent.engine.session import Session
@@ -47,7 +50,8 @@ class Replays(msgspec.Struct, frozen=True):
     def causes(self) -> dict[str, int]:
         """In how many sessions each cause is the likeliest; the most frequent first."""
         found = (result.divergence for result in self.diverged)
-        return dict(Counter(str(one.cause) for one in found if one is not None).most_common())
+        known = (one.cause or "a cause unknown" for one in found if one is not None)
+        return dict(Counter[str](known).most_common())
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -55,12 +59,14 @@ class Replays(msgspec.Struct, frozen=True):
     def _lines(self) -> Iterator[str]:
         events = sum(result.events for result in self.results)
         yield (
-            f"{len(self.results)} sessions, {events} events: "
+            f"{counted(len(self.results), 'session')}, {counted(events, 'event')}: "
             f"{sum(map(bool, self.results))} the same, {len(self.diverged)} different, "
             f"{len(self.failed)} not replayed"
         )
         for cause, count in self.causes.items():
             yield f"  {count} by {cause}"
+        for result in self.failed:
+            yield f"  {result}"
 
 
 def replay(
@@ -118,8 +124,12 @@ def replay_all(
     """Replay many sessions one after the other: all of a store, or those that are given.
 
     ``progress`` is called with each result as it comes. A session that cannot be read or replayed
-    is a result with an ``error``, and the others are replayed all the same.
+    is a result with an ``error``, and the others are replayed all the same. Raises
+    :class:`ConfigurationError` for what could work with none of them.
     """
+    if agent is not None:
+        agent.configuration(schemas)
+    edits_of((), None, system)
     results: list[Replay] = []
     for name, read in _each(sources, agent):
         try:
@@ -136,6 +146,11 @@ def _each(
     sources: SessionStore | Iterable[Source], agent: Agent | None
 ) -> Iterator[tuple[str, Callable[[], Source]]]:
     """Each session's name, and how to get it."""
+    if isinstance(sources, Session | Mapping | str):
+        raise ConfigurationError(
+            "sessions or exports are given in a list, or as the store that keeps them; replay() "
+            f"takes a single one, and this is of type {type(sources).__name__}"  # pyright: ignore[reportUnknownArgumentType]
+        )
     match sources:
         case LogStore():
             reader = _reader(agent, sources)
@@ -146,5 +161,14 @@ def _each(
                 yield key, lambda key=key: sources.load(key) or {}
         case _:
             for source in sources:
-                own = source.session_id if isinstance(source, Session) else source.get("session_id")
-                yield str(own), lambda source=source: source
+                yield _name_of(source), lambda source=source: source
+
+
+def _name_of(source: object) -> str:
+    match source:
+        case Session():
+            return source.session_id
+        case {"session_id": str(name)}:
+            return name
+        case _:
+            return reprlib.repr(source)
