@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-import msgspec
-
 from agent.engine.bound import Bound
 from agent.engine.departure import Way, departure
 from agent.engine.drivers import off_loop
-from agent.engine.edits import Edit, edited, edits_of
+from agent.engine.edits import ReplayOptions, TodayOptions, edited, edits_of
 from agent.engine.errors import ConfigurationError
 from agent.engine.past_requests import past_request_of, request_at
 from agent.engine.plan import Plan, plan_of
@@ -24,8 +22,6 @@ from agent.eventstore.export import export_events
 from agent.eventstore.messages import FilePart, ImagePart, Link
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
     from agent.engine.agent import Agent
     from agent.engine.handle import Handle
     from agent.engine.past_requests import PastRequest
@@ -74,26 +70,17 @@ class Past(Bound):
         """
         return request_at(self._handle, version)
 
-    def replay(
-        self,
-        agent: Agent | None = None,
-        *,
-        system: str | msgspec.UnsetType | None = msgspec.UNSET,
-        edit: Edit | None = None,
-        schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
-    ) -> Replay:
+    def replay(self, agent: Agent | None = None, **options: Unpack[ReplayOptions]) -> Replay:
         """Drive the engine of today over this session, offline, up to what would be different.
 
         With an ``agent``, turns are taken as it would take them today: its provider, model, tools,
         settings and limits, but for what was chosen for a turn alone. Without one they are
-        configured as they were, so that only the library itself is tried. ``system`` is another
-        system prompt, ``edit`` other content by version: of a prompt, a message, an answer, a
-        tool's result. ``schemas`` are the types that ``json`` is given today; other shapes are
-        taken as recorded, with their verdicts.
+        configured as they were, so that only the library itself is tried.
 
         Every answer and result is served from the log: no model is asked, no tool run, nothing
         written. Raises :class:`UnknownProvider` and :class:`ConfigurationError`.
         """
+        schemas = options.get("schemas", ())
         if agent is None and schemas:
             raise ConfigurationError("schemas= are those of an agent of today: give it too")
         facts = list(self._handle.events())
@@ -102,16 +89,10 @@ class Past(Bound):
             self._handle.log.get_blob,
             today=None if agent is None else agent.configuration(schemas),
             provider=self._handle.provider,
-            edits=edits_of(facts, edit, system),
+            edits=edits_of(facts, options),
         )
 
-    def rewritten(
-        self,
-        agent: Agent,
-        *,
-        system: str | msgspec.UnsetType | None = msgspec.UNSET,
-        schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
-    ) -> dict[str, Any]:
+    def rewritten(self, agent: Agent, **options: Unpack[TodayOptions]) -> dict[str, Any]:
         """The session, as ``to_dict``, as the agent would record it today with the same answers.
 
         For a recording that is a test: its model and its tools are taken to have answered the
@@ -120,8 +101,9 @@ class Past(Bound):
         code asks for what was never answered.
         """
         facts, log = list(self._handle.events()), self._handle.log
-        facts = edited(facts, edits_of(facts, None, system))
-        return export_events(rewritten(facts, log.get_blob, agent.configuration(schemas)), log)
+        facts = edited(facts, edits_of(facts, {**options}))
+        today = agent.configuration(options.get("schemas", ()))
+        return export_events(rewritten(facts, log.get_blob, today), log)
 
     @overload
     def rerun(

@@ -73,7 +73,7 @@ class _Rewriting(Replaying):
                 self._first = record.place
                 self._take(begins)
                 self._skip()
-            elif fact.type in OUTSIDE or self._ended_outside(fact):
+            elif self._left_here(fact) or fact.type == "tools.declared":
                 self._adopt(1)
             else:
                 record.place += 1

@@ -14,46 +14,42 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 import pytest
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
     from agent.engine.agent import Agent
-    from agent.engine.edits import Edit
+    from agent.engine.edits import ReplayOptions
     from agent.engine.replay import Replay
+    from agent.engine.replays import Source
     from agent.engine.session import Session
 
-Recording = str | os.PathLike[str] | Mapping[str, Any] | "Session"
+    Recording = str | os.PathLike[str] | Source
 
 
 class CheckRecording(Protocol):
-    """Replays a recording and fails the test where something would be different today."""
+    """Replays a recording, and fails the test where something would be different today."""
 
     def __call__(
         self,
-        recording: str | os.PathLike[str] | Mapping[str, Any] | Session,
+        recording: Recording,
         agent: Agent | None = None,
         *,
         session_id: str | None = None,
-        edit: Edit | None = None,
-        schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
-        **options: Any,
+        **options: Unpack[ReplayOptions],
     ) -> Replay:
         """Check a recording: a file, a session, or what ``to_dict`` gave.
 
         A file is an export in JSON, or a log of SQLite in which ``session_id`` is looked for; its
-        path is relative to the test's own folder. Everything else is as for
-        ``agent.replay.replay``, which may be given ``system=`` too.
+        path is relative to the test's own folder. The options are those of ``session.replay``.
         """
         ...
 
 
-_CHECKED = pytest.StashKey[list[str]]()
+_WRITTEN = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,33 +67,32 @@ def check_recording(request: pytest.FixtureRequest) -> CheckRecording:
     config, folder = request.config, request.path.parent
 
     def check(
-        recording: Any,  # noqa: ANN401 - see CheckRecording
+        recording: Recording,
         agent: Agent | None = None,
         *,
         session_id: str | None = None,
-        **options: Any,  # noqa: ANN401
+        **options: Unpack[ReplayOptions],
     ) -> Replay:
         from agent.engine.replays import replay  # noqa: PLC0415 - pytest loads this for every run
 
-        is_path = isinstance(recording, str | os.PathLike)
-        path = folder / os.fspath(recording) if is_path else None
-        source = recording if path is None else _read(path, session_id)
+        path: Path | None = None
+        if isinstance(recording, str | os.PathLike):
+            path = folder / recording
+            source = _read(path, session_id)
+        else:
+            source = recording
         found = replay(source, agent, **options)
-        if found:
-            return found
-        if config.getoption("update_recordings"):
+        if not found and config.getoption("update_recordings"):
             _update(path, source, agent, options)
-            config.stash.setdefault(_CHECKED, []).append(str(path))
-            return found
-        pytest.fail(_words(path, found), pytrace=False)
+            config.stash.setdefault(_WRITTEN, []).append(str(path))
+        elif not found:
+            pytest.fail(_words(path, found), pytrace=False)
+        return found
 
     return check
 
 
-def _read(path: Path, session_id: str | None) -> Any:  # noqa: ANN401 - a session or an export
-    from agent.engine.agent import Agent  # noqa: PLC0415
-    from agent.engine.stores import SQLiteStore  # noqa: PLC0415
-
+def _read(path: Path, session_id: str | None) -> Source:
     if not path.exists():
         pytest.fail(
             f"there is no recording {path}: record one with json.dump(session.to_dict(), file)",
@@ -105,22 +100,28 @@ def _read(path: Path, session_id: str | None) -> Any:  # noqa: ANN401 - a sessio
         )
     with path.open("rb") as file:
         is_log = file.read(len(_SQLITE)) == _SQLITE
-    if not is_log:
-        return json.loads(path.read_text(encoding="utf-8"))
-    if session_id is None:
-        pytest.fail(f"name a session of the log {path}: session_id=...", pytrace=False)
-    return Agent("openai", "none", store=SQLiteStore(path)).session(session_id)
+    return _read_log(path, session_id) if is_log else json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_log(path: Path, session_id: str | None) -> Session:
+    from agent.engine.agent import Agent  # noqa: PLC0415
+    from agent.engine.session import Session  # noqa: PLC0415
+    from agent.engine.stores import SQLiteStore  # noqa: PLC0415
+
+    with SQLiteStore(path) as store:
+        data = None if session_id is None else store.load(session_id)
+        if data is None:
+            known = ", ".join(store.list_sessions()[:10])
+            pytest.fail(
+                f"name a session of the log {path}: session_id=...; it has {known}", pytrace=False
+            )
+    return Session.from_dict(data, Agent("openai", "none"))
 
 
 _SQLITE = b"SQLite format 3\0"
 
 
-def _update(
-    path: Path | None,
-    source: Any,  # noqa: ANN401
-    agent: Agent | None,
-    options: Mapping[str, Any],
-) -> None:
+def _update(path: Path | None, source: Source, agent: Agent | None, options: ReplayOptions) -> None:
     """Write a recording anew, as a whole or not at all."""
     from agent.engine.replays import rewrite  # noqa: PLC0415
 
@@ -139,8 +140,8 @@ def _words(path: Path | None, found: Replay) -> str:
     where = f"\n\nrecording: {path}" if path else ""
     return (
         f"today this session would be different, {found}{where}\n"
-        "If that is meant: pytest --update-recordings writes it anew, with the same answers; review "
-        "what has changed. New answers take a new recording."
+        "If that is meant: pytest --update-recordings writes it anew, with the same answers; "
+        "review what has changed. New answers take a new recording."
     )
 
 
@@ -148,5 +149,6 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Name the recordings that were written anew."""
-    for path in config.stash.get(_CHECKED, []):
+    written: list[str] = []
+    for path in config.stash.get(_WRITTEN, written):
         terminalreporter.write_line(f"recording written anew: {path}")
