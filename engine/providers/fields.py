@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from agent.eventstore.messages import ToolCallPart, ToolResultPart
     from agent.eventstore.values import Settings
 
+_encode = msgspec.json.encode
+
 _OWN = ("extra", "tool_choice", "parallel_tool_calls")
 """Settings that each protocol says in a way of its own."""
 
@@ -62,16 +64,26 @@ def with_extra(
 def joined_fields(fields: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Both together: an object that both have is one, at any depth, and so is a list.
 
-    So a server's own tools stand beside ours.
+    So a server's own tools stand beside ours. An entry that both lists have is there once.
     """
     joined = {**fields, **more}
     for key, value in more.items():
         known = fields.get(key)
         if isinstance(known, dict) and isinstance(value, dict):
             joined[key] = joined_fields(cast("Object", known), cast("Object", value))
-        elif isinstance(known, list) and isinstance(value, list):
-            joined[key] = [*cast("list[Any]", known), *cast("list[Any]", value)]
+        elif isinstance(known, list | tuple) and isinstance(value, list):
+            joined[key] = _joined_lists(cast("Sequence[Any]", known), cast("list[Any]", value))
     return joined
+
+
+def _joined_lists(known: Sequence[Any], more: Sequence[Any]) -> list[Any]:
+    there = {_canonical(item) for item in known}
+    return [*known, *(item for item in more if _canonical(item) not in there)]
+
+
+def _canonical(value: object) -> bytes:
+    """The same bytes for values that are equal as JSON, raw JSON inside of them included."""
+    return _encode(msgspec.json.decode(_encode(value)), order="sorted")
 
 
 def in_call_order(

@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.engine.errors import ConfigurationError
@@ -33,15 +34,25 @@ def test_a_setting_that_a_protocol_lacks() -> None:
         ({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}, {"a": {"x": 1, "y": 3}}),
         ({"a": {"b": {"x": 1}}}, {"a": {"b": {"y": 2}}}, {"a": {"b": {"x": 1, "y": 2}}}),
         ({"a": [1]}, {"a": [2]}, {"a": [1, 2]}),
+        ({"a": (1,)}, {"a": [2]}, {"a": [1, 2]}),
         ({"a": [1]}, {"a": {"x": 1}}, {"a": {"x": 1}}),
+        ({"a": [1, 2]}, {"a": [3, 1, 3]}, {"a": [1, 2, 3, 3]}),
+        ({"a": [1]}, {"a": [True, "1"]}, {"a": [1, True, "1"]}),
+        ({"a": [{"x": 1, "y": 2}]}, {"a": [{"y": 2, "x": 1}]}, {"a": [{"x": 1, "y": 2}]}),
         ({"a": 1}, {"a": None}, {"a": None}),
     ],
 )
 def test_fields_of_both(ours: dict[str, Any], more: dict[str, Any], both: dict[str, Any]) -> None:
     """Objects and lists are joined, everything else is replaced; neither is changed."""
     before = json.dumps([ours, more])
-    assert joined_fields(ours, more) == both
+    assert json.dumps(joined_fields(ours, more)) == json.dumps(both)
     assert json.dumps([ours, more]) == before
+
+
+def test_raw_json_of_both() -> None:
+    """It is compared by what it says, too."""
+    ours = {"tools": [{"f": msgspec.Raw(b'{"x": 1, "y": 2}')}]}
+    assert joined_fields(ours, {"tools": [{"f": {"y": 2, "x": 1}}]}) == ours
 
 
 @pytest.mark.parametrize("name", sorted({v.api: n for n, v in VENDORS.items()}.values()))

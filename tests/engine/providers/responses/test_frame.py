@@ -170,7 +170,7 @@ def test_extra_joins_what_the_session_sets() -> None:
     """Tools of the server stand beside ours, and what else is to be included."""
     more = extra(
         tools=[{"type": "web_search"}],
-        include=["web_search_call.action.sources"],
+        include=["web_search_call.action.sources", "reasoning.encrypted_content"],
         reasoning={"context": "all"},
         truncation="auto",
     )
