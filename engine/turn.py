@@ -40,7 +40,7 @@ from agent.engine.intents import Intents
 from agent.engine.owners import drives, leaves
 from agent.engine.provider import Prompt
 from agent.engine.retries import retry_delay
-from agent.engine.settings import settings_of_step
+from agent.engine.settings import check_tool_settings, settings_of_step
 from agent.engine.stream import Response
 from agent.engine.unfinished import mending
 from agent.eventstore.errors import AgentError, StoreError
@@ -132,6 +132,7 @@ class TurnSteps(Generic[T]):
             for event in mending(self._turn, self._setup.tools):
                 self._journal.record(event)
             return
+        check_tool_settings(self._ask.settings, self._setup.tools.names)
         self._declare_tools()
         self._hold(
             TurnStarted(

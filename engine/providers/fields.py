@@ -1,4 +1,4 @@
-"""Settings and attachments as the fields of a body, in the words of a protocol."""
+"""Settings, tools and attachments as the fields of a body, in the words of a protocol."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from agent.eventstore.messages import Blob, Link
 from agent.eventstore.rawjson import from_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from agent.engine.providers.wire import Object
     from agent.eventstore.messages import ToolCallPart, ToolResultPart
-    from agent.eventstore.values import Settings
+    from agent.eventstore.values import Settings, ToolDefinition
 
 _encode = msgspec.json.encode
 
@@ -44,6 +44,35 @@ def settings_fields(settings: Settings, names: Mapping[str, str], provider: str)
             "what only it knows in extra={...}"
         )
     return {theirs: given[ours] for ours, theirs in names.items() if given[ours] is not None}
+
+
+def function_tool(tool: ToolDefinition) -> Object:
+    """A tool as Chat Completions has it, and who took after it."""
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }
+    return {"type": "function", "function": function}
+
+
+def tool_settings(settings: Settings, named: Callable[[str], Object]) -> Object:
+    """Which tools may be called, as the APIs of OpenAI say it; ``named`` forces one tool."""
+    choice = settings.tool_choice
+    words = (None, "auto", "none", "required")
+    said = {
+        "tool_choice": choice if choice in words else named(choice),
+        "parallel_tool_calls": settings.parallel_tool_calls,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def check_several_calls(settings: Settings, provider: str) -> None:
+    """Raise :class:`ConfigurationError` for one call at a time, where a protocol cannot say so."""
+    if settings.parallel_tool_calls is False:
+        raise ConfigurationError(
+            f"{provider} cannot be kept to one tool call at a time: leave parallel_tool_calls out"
+        )
 
 
 def with_extra(

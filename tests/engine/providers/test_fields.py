@@ -69,6 +69,19 @@ def test_tools_of_the_server_stand_beside_ours(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({v.api: n for n, v in VENDORS.items()}.values()))
+def test_what_is_asked_of_tools_that_are_not_there(name: str) -> None:
+    """It is not said, so that requests of logs that hold it are rebuilt as they were sent."""
+    made, vendor = protocol_of(name)
+    provider = made(vendor, base_url="http://localhost")
+    asked = Settings(tool_choice="mine", parallel_tool_calls=False)
+    first, second = (
+        provider.encode_frame(Prompt("m", None, (), settings, None, stream=False))
+        for settings in (asked, Settings())
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("name", sorted({v.api: n for n, v in VENDORS.items()}.values()))
 @pytest.mark.parametrize("field", ["model", "stream"])
 def test_what_extra_cannot_replace(name: str, field: str) -> None:
     """What decides how the answer is read, and what the log says of the request."""

@@ -255,12 +255,6 @@ def test_tool_choice(choice: str, expected: Any) -> None:
     assert sent["tool_choice"] == expected
 
 
-def test_tool_settings_need_tools() -> None:
-    """The API refuses them without."""
-    settings = Settings(tool_choice="auto", parallel_tool_calls=True)
-    assert fields(settings=settings) == {"model": "gpt-4o"}
-
-
 @pytest.mark.parametrize(
     ("dialect", "model", "name"),
     [

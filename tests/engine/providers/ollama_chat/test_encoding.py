@@ -149,10 +149,20 @@ def test_no_tools_are_shown_where_none_may_be_called() -> None:
     assert "tools" in body(tools=(WEATHER,), settings=Settings(tool_choice="auto"))
 
 
+@pytest.mark.parametrize("choice", ["required", "get_weather"])
+def test_a_call_cannot_be_forced(choice: str) -> None:
+    """The error says what may be chosen, and how else a call is had."""
+    with pytest.raises(ConfigurationError) as raised:
+        body(tools=(WEATHER,), settings=Settings(tool_choice=choice))
+    assert str(raised.value) == (
+        "ollama cannot be made to call a tool: tool_choice takes 'auto' or 'none', not "
+        f"{choice!r}; ask for the call in the prompt"
+    )
+
+
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(tool_choice="required"),
         Settings(parallel_tool_calls=False),
         Settings(verbosity="low"),
         Settings(extra=to_raw({"messages": []}, of="extra")),
