@@ -39,7 +39,7 @@ from agent.engine.failures import failure_of
 from agent.engine.intents import Intents
 from agent.engine.provider import Prompt
 from agent.engine.retries import retry_delay
-from agent.engine.settings import settings_of_step
+from agent.engine.settings import check_tool_settings, settings_of_step
 from agent.engine.stream import Response
 from agent.engine.unfinished import mending
 from agent.eventstore.errors import AgentError, StoreError
@@ -135,6 +135,7 @@ class TurnSteps(Generic[T]):
             for event in mending(self._turn, self._setup.tools):
                 self._journal.record(event)
             return
+        check_tool_settings(self._ask.settings, self._setup.tools.names)
         self._declare_tools()
         self._hold(
             TurnStarted(
