@@ -13,12 +13,11 @@ from agent.engine.ask import Ask, Resume
 from agent.engine.bound import Bound
 from agent.engine.compaction import Compaction, Summarize, summarize
 from agent.engine.edits import Edit, edits_of
-from agent.engine.errors import ConfigurationError
 from agent.engine.history import added, undone
 from agent.engine.output import Output
 from agent.engine.past_requests import request_at
 from agent.engine.prompts import Prompted, checked_message, message_of
-from agent.engine.replay import Replay, replay
+from agent.engine.replay import Replay, configured, replay
 from agent.engine.settings import TurnOptions, settings_of
 from agent.engine.streams import AsyncStream, Stream
 from agent.engine.unfinished import abandoning, decision, explained, resolving
@@ -153,13 +152,12 @@ class Session(Bound):
         Every answer and result is served from the log: no model is asked, no tool run, nothing
         written. Raises :class:`UnknownProvider` and :class:`ConfigurationError`.
         """
-        if agent is None and schemas:
-            raise ConfigurationError("schemas= are those of an agent of today: give it too")
+        today = configured(agent, schemas)
         facts = list(self._handle.events())
         return replay(
             facts,
             self._handle.log.get_blob,
-            today=None if agent is None else agent.configuration(schemas),
+            today=today,
             provider=self._handle.provider,
             edits=edits_of(facts, edit, system),
         )

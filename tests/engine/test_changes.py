@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from agent.engine.changes import changes
 from agent.replay import Change
 
-_plain = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.0, 1.0, 0.5]) | st.text(max_size=3)
+_plain = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from([0.0, 1.0, 0.5])
+    | st.text(max_size=3)
+)
 _keys = st.sampled_from(["a", "b", "", "/", "~", "~1", "0", "a/b"])
 values = st.recursive(
     _plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_keys, inner, max_size=4)

@@ -35,7 +35,9 @@ def changed(session: Session, edit: dict[int, Any]) -> dict[int, Any]:
     made = list(verified(edited(facts, edit), stream="s"))
     assert [(f.version, f.type) for f in made] == [(f.version, f.type) for f in facts]
     return {
-        new.version: new.event for old, new in zip(facts, made, strict=True) if new.event != old.event
+        new.version: new.event
+        for old, new in zip(facts, made, strict=True)
+        if new.event != old.event
     }
 
 
@@ -102,7 +104,7 @@ def test_a_retry_holds_nothing() -> None:
     (call,) = session.unfinished_turn.calls  # pyright: ignore[reportOptionalMemberAccess]
     session.resolve(call.call_id, retry=True)
     (version,) = [fact.version for fact in session.events() if fact.type == "tool.resolved"]
-    with pytest.raises(ConfigurationError, match="is 'tool.resolved', which holds nothing"):
+    with pytest.raises(ConfigurationError, match=r"is 'tool\.resolved', which holds nothing"):
         edited(list(session.events()), {version: "paid"})
 
 
