@@ -123,6 +123,8 @@ class Divergence(msgspec.Struct, frozen=True):
             yield f"  error:    {self.error}"
         if self.encoders is not None and self.encoders[0] != self.encoders[1]:
             yield f"  encoders: {self.encoders[0]} then, {self.encoders[1]} today"
+        if self.cause == "log":
+            yield f"  {_ALTERED}"
         for change in self.changes[:_MOST_SHOWN]:
             yield f"  {change}"
         if len(self.changes) > _MOST_SHOWN:
@@ -130,6 +132,8 @@ class Divergence(msgspec.Struct, frozen=True):
 
 
 _MOST_SHOWN = 10
+
+_ALTERED = "its recorded digest is not that of the recorded words: an event before it was altered"
 
 _WORDS: dict[Kind, str] = {
     "request": "another request",
@@ -190,6 +194,9 @@ def explain(
     kind = _kind(found, one, other)
     places = tuple(_places(found, one, other))
     causes = (found.cause,) if found.cause else _causes(one, other, places)
+    if isinstance(one, ModelRequested) and found.provider and found.error:
+        own = (one.provider, one.api) == (found.provider.name, found.provider.api)
+        causes = () if own else ("provider",)
     if _answered_otherwise(found, facts[: version - 1], edits):
         causes = ("history",)
     error = None if found.error is None else f"{type(found.error).__name__}: {found.error}"

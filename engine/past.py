@@ -9,10 +9,9 @@ from agent.engine.bound import Bound
 from agent.engine.departure import Way, departure
 from agent.engine.drivers import off_loop
 from agent.engine.edits import ReplayOptions, TodayOptions, edited, edits_of
-from agent.engine.errors import ConfigurationError
 from agent.engine.past_requests import past_request_of, request_at
 from agent.engine.plan import Plan, plan_of
-from agent.engine.replay import Replay, replay
+from agent.engine.replay import Replay, configured, replay
 from agent.engine.rerun import Prepared, Rerun, RerunOptions, after, prepare_rerun, wish_of
 from agent.engine.rewriting import rewritten
 from agent.engine.streams import AsyncStream, Stream
@@ -80,14 +79,12 @@ class Past(Bound):
         Every answer and result is served from the log: no model is asked, no tool run, nothing
         written. Raises :class:`UnknownProvider` and :class:`ConfigurationError`.
         """
-        schemas = options.get("schemas", ())
-        if agent is None and schemas:
-            raise ConfigurationError("schemas= are those of an agent of today: give it too")
+        today = configured(agent, options.get("schemas", ()))
         facts = list(self._handle.events())
         return replay(
             facts,
             self._handle.log.get_blob,
-            today=None if agent is None else agent.configuration(schemas),
+            today=today,
             provider=self._handle.provider,
             edits=edits_of(facts, options),
         )

@@ -29,6 +29,7 @@ from agent.engine.effects import (
     ToolOutcome,
     Wait,
 )
+from agent.engine.errors import ConfigurationError
 from agent.engine.output import Output
 from agent.engine.owners import Driven
 from agent.engine.past_requests import asked_provider
@@ -54,6 +55,9 @@ from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+    from agent.engine.agent import Agent
     from agent.engine.provider import Provider
     from agent.eventstore.record import Recorded
     from agent.eventstore.values import OutputSchema
@@ -73,6 +77,17 @@ class Configuration(msgspec.Struct, frozen=True):
         """Those of a turn: the agent's, but for what was chosen for that turn alone."""
         own = {name: getattr(recorded.settings, name) for name in recorded.own if name != "model"}
         return replace(settings_of(self.options), **own)
+
+
+def configured(
+    agent: Agent | None, schemas: Sequence[type[Any] | TypeAdapter[Any]]
+) -> Configuration | None:
+    """What an agent brings, None without one. Raises :class:`ConfigurationError`."""
+    if agent is not None:
+        return agent.configuration(schemas)
+    if schemas:
+        raise ConfigurationError("schemas= are those of an agent of today: give it too")
+    return None
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -222,11 +237,20 @@ class Replaying:
             return None
         except StoreError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what today does
             if self.record.place == first:
-                found = self._mismatch(None, self.record.facts[first], error=error)
-                raise Diverged(found) from error
+                self._refused(error)
             return None
+
+    def _refused(self, error: Exception) -> None:
+        """What today raises before its first request, so that nothing would be recorded."""
+        try:
+            self._compare(Append(self.journal.pending, None, self.journal.state))
+        except Interrupted:
+            return
+        fact = self.record.peek()
+        if fact is not None and not self._left_here(fact):
+            raise Diverged(self._mismatch(None, fact, error=error)) from error
 
     def _check_compaction(self, begins: TurnStarted | TurnResumed) -> None:
         """Whether the agent would compact the history before a turn, where nobody has."""

@@ -13,7 +13,7 @@ from agent.engine.agent import Agent
 from agent.engine.divergence import counted
 from agent.engine.edits import ReplayOptions, TodayOptions, edits_of
 from agent.engine.errors import ConfigurationError
-from agent.engine.replay import Replay
+from agent.engine.replay import Replay, configured
 from agent.engine.session import Session
 from agent.engine.stores import LogStore, SessionStore
 from agent.eventstore.errors import AgentError
@@ -108,8 +108,7 @@ def replay_all(
     is a result with an ``error``, and the others are replayed all the same. Raises
     :class:`ConfigurationError` for what could work with none of them.
     """
-    if agent is not None:
-        agent.configuration(options.get("schemas", ()))
+    configured(agent, options.get("schemas", ()))
     edits_of((), {**options})
     results: list[Replay] = []
     for name, read in _each(sources, agent):

@@ -103,7 +103,7 @@ def test_a_retry_holds_nothing() -> None:
     (call,) = session.unfinished_turn.calls  # pyright: ignore[reportOptionalMemberAccess]
     session.resolve(call.call_id, retry=True)
     (version,) = [fact.version for fact in session.events() if fact.type == "tool.resolved"]
-    with pytest.raises(ConfigurationError, match=r"is 'tool.resolved', which holds nothing"):
+    with pytest.raises(ConfigurationError, match=r"is 'tool\.resolved', which holds nothing"):
         edited(list(session.events()), {version: "paid"})
 
 

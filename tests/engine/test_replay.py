@@ -231,6 +231,7 @@ def test_nothing_is_written(live: Callable[[], Life], tmp_path: Path) -> None:
         keeper = agent_of(store=store)
         copy = Session.from_dict(session.to_dict(), keeper)
         head = copy._handle.journal.committed.head
+        assert head is not None
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         copy.replay()
         copy.replay(agent, system="Other")
