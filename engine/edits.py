@@ -81,7 +81,7 @@ def edited_event(fact: Recorded, content: object) -> Event:
         case ToolResolved(how="result" | "failed"):
             return replace(event, content=content_of(content), how="result")
         case SessionStarted() | SystemChanged():
-            return replace(event, system=_system(content))
+            return replace(event, system=checked_system(content))
         case _:
             raise ConfigurationError(
                 f"version {fact.version} is {fact.type!r}, which holds nothing to replace; edit= "
@@ -108,7 +108,8 @@ def _message(recorded: Message, content: object) -> Message:
     return checked_message(content)
 
 
-def _system(content: object) -> str | None:
+def checked_system(content: object) -> str | None:
+    """A system prompt, None for none. Raises :class:`ConfigurationError`."""
     if content is None:
         return None
     if not isinstance(content, str):
