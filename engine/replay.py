@@ -270,7 +270,10 @@ class _Replaying:
         if isinstance(begins, TurnResumed):
             turn = self.journal.state.conversation.unfinished
             output = self._output(turn.input.output if turn else None)
-            return Resume(stream, today.model if today else model, output)
+            before = turn.asked if turn else None
+            switched = before is not None and model not in ("", before.model)
+            chosen = model if today is None or switched else today.model
+            return Resume(stream, chosen, output, switch=switched)
         output = self._output(begins.output)
         if today is None:
             return Ask(begins.input, model, begins.settings, stream, output)

@@ -21,7 +21,7 @@ from agent.eventstore.events import SystemChanged, ToolResolved
 from agent.eventstore.record import Recorded
 from agent.stores import SessionStore
 from tests.engine.crashes import cut
-from tests.engine.given import Stage, agent_of, answered, kinds, outcome, requests_of
+from tests.engine.given import Stage, agent_of, answered, kinds, outcome
 
 OSLO, ROME, BERN, NICE = (
     Call("weather", {"city": name}) for name in ("Oslo", "Rome", "Bern", "Nice")
@@ -95,7 +95,9 @@ def own(rerun: Rerun, at: int | None = None) -> list[str]:
 
 def asked(rerun: Rerun) -> list[PastRequest]:
     """The requests that a fork has made itself, each proven."""
-    made = [one for one in requests_of(rerun.session) if one.version > rerun.plan.at]
+    facts = list(rerun.session.events())[rerun.plan.at :]
+    versions = [fact.version for fact in facts if fact.type == "model.requested"]
+    made = [rerun.session.request_at(version) for version in versions]
     assert all(one.proven for one in made)
     return made
 
