@@ -73,9 +73,7 @@ def original_turn(facts: Sequence[Recorded], wish: Wish) -> Original:
     inside = [version for version in wish.edit if started < version <= at]
     at = min([at, *(version - 1 for version in inside)])
     if not under_way or _begins_otherwise(begun, wish) or any(v <= started for v in wish.edit):
-        at = started - 1
-        if facts[at - 1].type == "tools.declared":
-            at -= 1
+        at = undeclared(facts, started - 1)
     turn = _turn_of(facts, started)
     _check_edits(facts, turn, wish.edit)
     expected = _expected(facts, turn, wish.edit)
@@ -86,7 +84,13 @@ def _at(facts: Sequence[Recorded], wish: Wish) -> int:
     if wish.at is not None:
         return wish.at
     last = next((fact.version for fact in reversed(facts) if _starts(fact)), len(facts) + 1)
-    return max(min([*wish.edit, last]) - 1, 1)
+    first = min(wish.edit) if wish.edit else last
+    return max(min(first, len(facts)) - 1, 1)
+
+
+def undeclared(facts: Sequence[Recorded], at: int) -> int:
+    """A version where a turn can begin: which tools there are is declared with its start."""
+    return at - 1 if facts[at - 1].type == "tools.declared" else at
 
 
 def _begins_otherwise(begun: TurnStarted, wish: Wish) -> bool:
@@ -174,6 +178,7 @@ def told_otherwise(original: Original, edit: Mapping[int, Any]) -> Conversation:
     pairing = Pairing()
     for message in now.messages if edit else ():
         pairing.see(message)
+    pairing.end()
     return now
 
 

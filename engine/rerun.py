@@ -10,7 +10,7 @@ import msgspec
 from agent.engine.ask import Ask, Resume, Setup
 from agent.engine.edits import Edit, checked_system
 from agent.engine.errors import ConfigurationError
-from agent.engine.original import Original, original_turn, told_otherwise
+from agent.engine.original import Original, original_turn, told_otherwise, undeclared
 from agent.engine.output import Output, OutputRejection
 from agent.engine.recorded import RecordedTool
 from agent.engine.served import Served, Serving, results_of
@@ -205,7 +205,7 @@ def _settled_before(original: Original, edit: Mapping[int, Any]) -> int:
     """The last version before all edits at which no turn was open."""
     first = min(edit)
     marks = original.conversation(original.at).marks
-    return max(mark.version for mark in marks if mark.version < first)
+    return undeclared(original.facts, max(mark.version for mark in marks if mark.version < first))
 
 
 def _system(now: Conversation, wanted: str | None, wish: Wish) -> Iterator[SystemChanged]:
@@ -276,6 +276,6 @@ def _tools(offered: Sequence[ToolDefinition], wish: Wish, setup: Setup) -> Tools
     if wish.tool_results != "recorded":
         raise ConfigurationError(
             f"the agent has no tools that could run: rerun with tools=[...] that are called "
-            f"{', '.join(tool.name for tool in offered)}, or with tool_results=\"recorded\""
+            f'{", ".join(tool.name for tool in offered)}, or with tool_results="recorded"'
         )
     return Toolset([RecordedTool(definition) for definition in offered])

@@ -1,13 +1,13 @@
 """A recorded session to take turns of again: its events, and the tools that it once had.
 
-    1 session.started       8 turn.started "Weather?"    15 model.requested
-    2 system.changed        9 model.requested            16 model.responded: Bern?
-    3 tools.declared       10 model.responded: Oslo?     17 tool.called
-    4 turn.started "Hello"    Rome?                      18 tool.returned "rain"
-    5 model.requested      11 tool.called, Oslo          19 model.requested
-    6 model.responded "Hi" 12 tool.called, Rome          20 model.responded "Mixed."
-    7 turn.completed       13 tool.returned "sun"        21 turn.completed
-                           14 tool.returned "fog"
+1 session.started       8 turn.started "Weather?"    15 model.requested
+2 system.changed        9 model.requested            16 model.responded: Bern?
+3 tools.declared       10 model.responded: Oslo?     17 tool.called
+4 turn.started "Hello"    Rome?                      18 tool.returned "rain"
+5 model.requested      11 tool.called, Oslo          19 model.requested
+6 model.responded "Hi" 12 tool.called, Rome          20 model.responded "Mixed."
+7 turn.completed       13 tool.returned "sun"        21 turn.completed
+                       14 tool.returned "fog"
 """
 
 import msgspec

@@ -289,7 +289,10 @@ def test_a_streamed_turn():
 def test_the_limits_of_the_agent():
     """Bound a rerun as any turn; a compaction that is due is left for later."""
     rerun = known(*SAME, max_steps=2).rerun()
-    assert str(rerun.error) == "the model has not finished after 2 steps; raise max_steps to allow more"
+    assert (
+        str(rerun.error)
+        == "the model has not finished after 2 steps; raise max_steps to allow more"
+    )
 
 
 REFUSED: list[tuple[Any, type[Exception], str]] = [
