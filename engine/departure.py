@@ -70,9 +70,10 @@ def _causes(
     )
     if then is None or now is None:
         return ()
-    if then.recorded.digest == now.recorded.digest:
-        return ("sampling",)
-    return request_causes(then, now)
+    if then.recorded.digest != now.recorded.digest:
+        return request_causes(then, now)
+    answered = original[1] is not None and rerun[1] is not None
+    return ("sampling",) if answered else ()
 
 
 def _asked(way: Way, said: _Said | None) -> Recorded | None:
@@ -123,7 +124,8 @@ def _kind_of_answer(one: Message, other: Message) -> Kind | None:
         return "order" if same_tools else "tool"
     if not all(same_call(*pair) for pair in zip(then, now, strict=True)):
         return "arguments"
-    return None if one.text == other.text else "answer"
+    same = (one.text, one.refusal) == (other.text, other.refusal)
+    return None if same else "answer"
 
 
 def _shown(event: Event) -> object:
@@ -131,7 +133,8 @@ def _shown(event: Event) -> object:
     match event:
         case ModelResponded(message=message):
             calls = [{"tool": one.name, "arguments": one.arguments} for one in message.tool_calls]
-            return {"text": message.text, "calls": calls}
+            refusal = {} if message.refusal is None else {"refusal": message.refusal}
+            return {"text": message.text, **refusal, "calls": calls}
         case ToolReturned() | ToolResolved():
             texts = [getattr(part, "text", part.type) for part in event.content]
             return {"content": texts, "is_error": event.is_error}

@@ -152,6 +152,8 @@ class Past(Bound):
 
     def _prepared(self, at: int | None, options: RerunOptions) -> Prepared:
         wish = wish_of(at, options)
+        if at is not None:
+            self._handle.check_version(at)
         return prepare_rerun(list(self.events()), wish, self._handle.setup, self._agent.model)
 
     def _beginning(self, prepared: Prepared, session_id: str | None) -> Handle:
@@ -181,7 +183,7 @@ class Past(Bound):
             plan_of(prepared, options.get("tool_results", "recorded")),
             None if failed else outcome,
             outcome if failed else None,
-            departure(Way(original.facts, prepared.expected), Way(facts, turn), self._rebuilt),
+            departure(Way(original.facts, original.expected), Way(facts, turn), self._rebuilt),
             tuple(prepared.served.versions.values()),
         )
 

@@ -61,10 +61,10 @@ class Plan(msgspec.Struct, frozen=True):
 
 def plan_of(prepared: Prepared, serving: Serving) -> Plan:
     """What a rerun that is worked out would do."""
-    served: Fate = "run" if serving == "live" else "served"
     calls = tuple(
-        PlannedCall(one.call.name, one.call.arguments, one.version, served)
-        for one in prepared.results
+        PlannedCall(one.call.name, one.call.arguments, one.version, "served")
+        for one in prepared.served.results
+        if prepared.served.serves(one)
     )
     model, steps = prepared.order.model, _steps(prepared, serving)
     usage = _usage(prepared, steps, serving)
@@ -88,7 +88,7 @@ def _steps(prepared: Prepared, serving: Serving) -> int:
     if serving != "recorded" and tools:
         return limits.max_steps
     again = limits.max_output_retries if prepared.order.output is not None else 0
-    return min(limits.max_steps, len(prepared.results) + 1 + again)
+    return min(limits.max_steps, len(prepared.served.results) + 1 + again)
 
 
 def _usage(prepared: Prepared, steps: int, serving: Serving) -> Usage | None:
@@ -98,7 +98,7 @@ def _usage(prepared: Prepared, steps: int, serving: Serving) -> Usage | None:
     longest, first = settings.max_tokens, _first_input(prepared)
     if longest is None or first is None or (serving != "recorded" and prepared.setup.tools.names):
         return None
-    told = sum(map(_longest_in_tokens, prepared.results))
+    told = sum(map(_longest_in_tokens, prepared.served.results))
     inputs = steps * (first + told) + longest * steps * (steps - 1) // 2
     return Usage(inputs, steps * longest)
 

@@ -321,7 +321,10 @@ class Replaying:
     def _resume(self, model: str, *, stream: bool) -> Resume[Any]:
         turn = self.journal.state.conversation.unfinished
         output = self._output(turn.input.output if turn else None)
-        return Resume(stream, self._today.model if self._today else model, output)
+        before = turn.asked if turn else None
+        switched = before is not None and model not in ("", before.model)
+        chosen = self._today.model if self._today and not switched else model
+        return Resume(stream, chosen, output, switch=switched)
 
     def _ask(self, begins: TurnStarted, model: str, *, stream: bool) -> Ask[Any]:
         today = self._today

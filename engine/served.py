@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from agent.engine.errors import NoRecordedResult
-from agent.eventstore.events import ModelResponded, ToolCalled, ToolResolved, ToolReturned
+from agent.eventstore.events import ModelResponded, ToolResolved, ToolReturned, ToolsDeclared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from agent.eventstore.messages import ResultContent, ToolCallPart
     from agent.eventstore.record import Recorded
@@ -22,28 +22,33 @@ asked about calls that have none; or every tool runs."""
 
 
 class RecordedResult(msgspec.Struct, frozen=True):
-    """What a tool answered to a call, at a version of the record."""
+    """What a call was answered, at a version of the record.
+
+    ``offered`` says whether there was such a tool; if not, the model was told so.
+    """
 
     version: int
     call: ToolCallPart
     content: tuple[ResultContent, ...]
     is_error: bool
+    offered: bool
 
 
-def results_of(facts: Sequence[Recorded]) -> Iterator[RecordedResult]:
-    """The results of calls that ran, or that somebody decided about, in their order."""
+def results_of(facts: Sequence[Recorded], offered: Collection[str]) -> Iterator[RecordedResult]:
+    """The results of the calls of a turn in their order; the tools ``offered`` when it began."""
     calls: dict[str, ToolCallPart] = {}
-    ran: set[str] = set()
     for fact in facts:
         match fact.event:
             case ModelResponded(message=message):
                 calls |= {call.call_id: call for call in message.tool_calls}
-            case ToolReturned(call_id=key, content=content, is_error=is_error) if key in ran:
-                yield RecordedResult(fact.version, calls[key], content, is_error)
-            case ToolResolved(call_id=key, how="result" | "failed", content=content) as event:
-                yield RecordedResult(fact.version, calls[key], content, event.is_error)
-            case ToolCalled(call_id=key):
-                ran.add(key)
+            case ToolsDeclared(tools=tools):
+                offered = {tool.name for tool in tools}
+            case ToolResolved(how="retry"):
+                pass
+            case (ToolReturned() | ToolResolved()) as event:
+                call, content = calls[event.call_id], event.content
+                known = call.name in offered
+                yield RecordedResult(fact.version, call, content, event.is_error, known)
             case _:
                 pass
 
@@ -52,34 +57,57 @@ class Served:
     """The results of one turn, each served once, while every call asks for what was recorded.
 
     The first call that does not is the last that is looked for: what other tools have done since
-    would make what is recorded untrue.
+    would make what is recorded untrue. Results at the versions ``edited`` are served whatever
+    becomes of other calls. ``known`` are the names of the tools that are offered now.
     """
 
     def __init__(
-        self, results: Sequence[RecordedResult], serving: Serving, known: Sequence[str]
+        self,
+        results: Sequence[RecordedResult],
+        serving: Serving,
+        known: Collection[str],
+        edited: Collection[int] = (),
     ) -> None:
-        self._left = [] if serving == "live" else list(results)
         self._serving = serving
         self._known = known
+        self._edited = edited
+        self.results = tuple(one for one in results if self._counts(one))
+        self._left = list(self.results)
         self.versions: dict[str, int] = {}
 
+    def _counts(self, one: RecordedResult) -> bool:
+        """Whether a result may be looked for."""
+        if one.version in self._edited:
+            return True
+        return self._serving != "live" and (one.offered or one.call.name not in self._known)
+
+    def serves(self, one: RecordedResult) -> bool:
+        """Whether a result is served as it is recorded: of a tool that there is not, none is."""
+        return one.version in self._edited or one.call.name in self._known
+
     def answered(self, call: Call) -> ToolResolved | None:
-        """The recorded result of a call, None if its tool is to be dealt with as always.
+        """The recorded result of a call, None if it is to be dealt with as always.
 
         Raises :class:`NoRecordedResult` where nothing but the record may answer.
         """
-        if self._serving == "live" or call.part.name not in self._known:
-            return None
-        found = next((one for one in self._left if same_call(one.call, call.part)), None)
+        part = call.part
+        found = next((one for one in self._left if same_call(one.call, part)), None)
         if found is None:
-            self._left = []
-            if self._serving == "recorded":
-                raise NoRecordedResult(call.part.call_id, call.part.name, call.part.arguments)
+            self._depart(part)
             return None
         self._left.remove(found)
-        self.versions[call.part.call_id] = found.version
+        if not self.serves(found):
+            return None
+        self.versions[part.call_id] = found.version
         how: Literal["failed", "result"] = "failed" if found.is_error else "result"
-        return ToolResolved(call_id=call.part.call_id, how=how, content=found.content)
+        return ToolResolved(call_id=part.call_id, how=how, content=found.content)
+
+    def _depart(self, part: ToolCallPart) -> None:
+        """A call asks for what is not recorded. Raises :class:`NoRecordedResult`."""
+        if self._serving == "recorded":
+            raise NoRecordedResult(part.call_id, part.name, part.arguments)
+        if part.name in self._known:
+            self._left = [one for one in self._left if one.version in self._edited]
 
 
 def same_call(one: ToolCallPart, other: ToolCallPart) -> bool:
