@@ -73,6 +73,7 @@ class _Rewriting(Replaying):
                 self._first = record.place
                 self._take(begins)
                 self._skip()
+                self._check_asked()
             elif self._left_here(fact) or fact.type == "tools.declared":
                 self._adopt(1)
             else:
@@ -90,6 +91,17 @@ class _Rewriting(Replaying):
             if left and record.place not in self._used:
                 break
             record.place += 1
+
+    def _check_asked(self) -> None:
+        """Refuse a turn that waits for a person where nobody was asked: what was the word?"""
+        turn, taken = (
+            self.journal.committed.conversation.turn,
+            slice(self._first, self.record.place),
+        )
+        if turn is None or turn.waits_for != "approval":
+            return
+        if not any(fact.type == "approval.requested" for fact in self.record.facts[taken]):
+            raise CannotRewrite(self._first + 1, "asks a person where nobody was asked")
 
     def _adopt(self, count: int) -> None:
         record = self.record
