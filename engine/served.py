@@ -75,6 +75,10 @@ class Served:
         self._left = list(self.results)
         self.versions: dict[str, int] = {}
 
+    def again(self) -> Served:
+        """The same results, none of them served yet."""
+        return Served(self.results, self._serving, self._known, self._edited)
+
     def _counts(self, one: RecordedResult) -> bool:
         """Whether a result may be looked for."""
         if one.version in self._edited:
