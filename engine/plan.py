@@ -91,7 +91,7 @@ def plan_of(prepared: Prepared, serving: Serving, read_attachment: Callable[[str
             "served" if one in served.results else others,
         )
         for one in prepared.results
-        if one in served.results or one.call.name in tools
+        if served.serves(one)
     )
     steps = _steps(prepared, serving)
     usage = None if serving != "recorded" else _usage(prepared, steps, read_attachment)
