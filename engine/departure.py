@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.engine.changes import changes
 from agent.engine.divergence import Cause, Divergence, Kind, request_causes
 from agent.engine.past_requests import PastRequest
-from agent.engine.served import same_call
+from agent.engine.served import meant, same_call
 from agent.eventstore.events import ModelResponded, ToolResolved, ToolReturned
+from agent.eventstore.messages import (
+    OpaquePart,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from agent.eventstore.record import Recorded
 
 if TYPE_CHECKING:
     from agent.eventstore.events import Event
-    from agent.eventstore.messages import Message
+    from agent.eventstore.messages import Message, Part
 
 
 class _Said(NamedTuple):
@@ -70,10 +77,40 @@ def _causes(
     )
     if then is None or now is None:
         return ()
-    if then.recorded.digest != now.recorded.digest:
-        return request_causes(then, now)
+    if then.recorded.digest != now.recorded.digest and (known := _known_causes(then, now)):
+        return known
     answered = original[1] is not None and rerun[1] is not None
     return ("sampling",) if answered else ()
+
+
+def _known_causes(then: PastRequest, now: PastRequest) -> tuple[Cause, ...]:
+    """Why two requests say something else: what the model said that does not count is no reason."""
+    nothing: set[Cause] = set()
+    if _told(then.messages) == _told(now.messages):
+        nothing.add("history")
+    if then.recorded.encoder == now.recorded.encoder:
+        nothing |= {"library", "log"}
+    return tuple(cause for cause in request_causes(then, now) if cause not in nothing)
+
+
+def _told(messages: Sequence[Message]) -> list[tuple[object, ...]]:
+    """What counts of messages: not the ids, nor what only a provider understands."""
+    return [(message.role, *_counted(message.parts)) for message in messages]
+
+
+def _counted(parts: Sequence[Part]) -> Iterator[object]:
+    for part in parts:
+        match part:
+            case TextPart(text=text):
+                yield text
+            case ToolCallPart(name=name, arguments=arguments):
+                yield name, meant(arguments)
+            case ToolResultPart(content=content, is_error=is_error):
+                yield content, is_error
+            case ReasoningPart() | OpaquePart():
+                pass
+            case other:
+                yield other
 
 
 def _asked(way: Way, said: _Said | None) -> Recorded | None:

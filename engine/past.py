@@ -131,7 +131,7 @@ class Past(Bound):
         """
         prepared = self._prepared(at, options)
         if dry_run:
-            return plan_of(prepared, options.get("tool_results", "recorded"))
+            return self._plan(prepared, options)
         child = self._beginning(prepared, options.get("session_id"))
         try:
             outcome: Response[Any] | AgentError = Stream(child, prepared.order).finish()
@@ -180,12 +180,16 @@ class Past(Bound):
         agent = self._agent.varied(child.setup, prepared.order.model)
         return Rerun(
             type(self)(agent, child),  # pyright: ignore[reportArgumentType] - a Session
-            plan_of(prepared, options.get("tool_results", "recorded")),
+            self._plan(prepared, options),
             None if failed else outcome,
             outcome if failed else None,
             departure(Way(original.facts, original.expected), Way(facts, turn), self._rebuilt),
             tuple(prepared.served.versions.values()),
         )
+
+    def _plan(self, prepared: Prepared, options: RerunOptions) -> Plan:
+        serving = options.get("tool_results", "recorded")
+        return plan_of(prepared, serving, self._handle.log.get_blob)
 
     def _rebuilt(self, facts: Sequence[Recorded], asked: Recorded) -> PastRequest | None:
         return past_request_of(facts, asked, self._handle.provider, self._handle.log.get_blob)

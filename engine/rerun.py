@@ -13,7 +13,7 @@ from agent.engine.errors import ConfigurationError
 from agent.engine.original import Original, original_turn, told_otherwise, undeclared
 from agent.engine.output import Output, OutputRejection
 from agent.engine.recorded import RecordedTool
-from agent.engine.served import Served, Serving, results_of
+from agent.engine.served import RecordedResult, Served, Serving, results_of
 from agent.engine.settings import SettingsOptions, TurnOptions, settings_of
 from agent.engine.tools import Tool, Toolset
 from agent.eventstore.events import (
@@ -133,12 +133,16 @@ class Rerun(msgspec.Struct, frozen=True):
 
 
 class Prepared(NamedTuple):
-    """A rerun worked out: where it forks, what it records first, and what it then does."""
+    """A rerun worked out: where it forks, what it records first, and what it then does.
+
+    ``results`` are those of the turn from there on.
+    """
 
     original: Original
     events: Sequence[Event]
     order: Ask[Any] | Resume[Any]
     setup: Setup
+    results: Sequence[RecordedResult]
     served: Served
 
 
@@ -168,6 +172,7 @@ def prepare_rerun(facts: Sequence[Recorded], wish: Wish, setup: Setup, model: st
             compact_at=None,
             answered=served.answered,
         ),
+        left,
         served,
     )
 

@@ -75,6 +75,10 @@ class Served:
         self._left = list(self.results)
         self.versions: dict[str, int] = {}
 
+    def again(self) -> Served:
+        """The same results, none of them served yet."""
+        return Served(self.results, self._serving, self._known, self._edited)
+
     def _counts(self, one: RecordedResult) -> bool:
         """Whether a result may be looked for."""
         if one.version in self._edited:
@@ -112,10 +116,11 @@ class Served:
 
 def same_call(one: ToolCallPart, other: ToolCallPart) -> bool:
     """Whether two calls ask for the same: spaces and the order of names do not count."""
-    return one.name == other.name and _meant(one.arguments) == _meant(other.arguments)
+    return one.name == other.name and meant(one.arguments) == meant(other.arguments)
 
 
-def _meant(arguments: str) -> object:
+def meant(arguments: str) -> object:
+    """What arguments say, however they are written."""
     try:
         return msgspec.json.encode(msgspec.json.decode(arguments or "{}"), order="sorted")
     except (msgspec.DecodeError, RecursionError):
