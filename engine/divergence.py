@@ -331,5 +331,5 @@ def _request_causes(then: PastRequest, now: PastRequest) -> tuple[Cause, ...]:
     known: list[Cause] = [cause for cause, differs in found if differs]
     if known:
         return tuple(known)
-    changed = old.encoder != new.encoder or then.encoder != old.encoder or then.proven
+    changed = old.encoder != new.encoder or then.proven
     return ("library",) if changed else ("log",)

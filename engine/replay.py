@@ -210,7 +210,7 @@ class _Replaying:
 
     def _take(self, begins: TurnStarted | TurnResumed) -> None:
         self._check_compaction(begins)
-        first, self._running = self.record.place, set()
+        first = self.record.place
         program = to_its_end(self._steps(begins))
         outcome: object = None
         try:
@@ -252,6 +252,9 @@ class _Replaying:
                 effect = program.send(self._perform(effect))
         except (StopIteration, AgentError):  # nothing to compact, or nothing that could be asked
             return
+        except Exception as error:
+            fact = self.record.peek()
+            raise _Diverged(self._mismatch(None, fact, error=error)) from error
         finally:
             program.close()
             self.journal.forget()
@@ -331,7 +334,7 @@ class _Replaying:
             case CallModel():
                 return self._or_interrupted(self.record.answer())
             case StartTools(runs):
-                self._running |= {run.context.call_id for run in runs}
+                self._running = {run.context.call_id for run in runs}
             case AwaitTools():
                 return self._results()
             case LoadAttachments(digests):

@@ -1,17 +1,17 @@
 """One thing is changed at a time: where a replay says so, what it says is different, and why."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
-from pydantic import BaseModel, field_validator
+from pydantic import AfterValidator, BaseModel, field_validator
 
 from agent import Agent, CompactionPolicy, Message, Session, Tool
 from agent.engine.provider import Frame, Prompt
 from agent.engine.replay import replay
 from agent.engine.scripted import Call, Reply, Scripted, ScriptedModel
-from agent.errors import AgentError
+from agent.errors import AgentError, ConfigurationError
 from agent.eventstore.events import Event, ModelResponded, TurnFailed, TurnStarted
 from agent.eventstore.messages import ToolCallPart
 from agent.eventstore.record import Recorded, prepare, record
@@ -319,6 +319,17 @@ def test_a_setting_of_a_turn_alone() -> None:
     assert same(session, today(temperature=0.5))
 
 
+def test_a_setting_after_another_answer() -> None:
+    """What the turn before said has nothing to do with it."""
+    agent = today("One", "Two", temperature=0.5)
+    session = agent.session("s")
+    session.run("1", temperature=0.1)
+    session.run("2")
+    found = diverged(session, today(temperature=0.7), edit={5: "Uno"})
+    change = Change("/settings/temperature", 0.5, 0.7)
+    assert told(found) == (7, "settings", ("settings",), (change,))
+
+
 def test_a_model(session: Session) -> None:
     """Another model is another request, and nothing else of it is."""
     found = diverged(session, Agent(ScriptedModel([]), "m2", tools=[search]))
@@ -453,6 +464,32 @@ def test_a_stricter_approval_policy() -> None:
     assert types(found) == ("tool.called", "approval.requested")
 
 
+def test_a_stricter_policy_for_one_of_two() -> None:
+    """The other had to be approved already."""
+    tools = [search, Tool(look, requires_approval=True)]
+    session = lived([ASKED, Call("look", {"place": "x"})], tools=tools)
+    assert session.pending_approvals
+    found = diverged(session, today(tools=tools, requires_approval=True))
+    assert told(found) == (6, "extra", ("approval policy",), ())
+    assert types(found) == ("tool.called", "approval.requested")
+
+
+def test_stricter_arguments() -> None:
+    """A tool that a person decides about has its arguments validated before."""
+
+    def refuse(query: str) -> str:
+        raise ValueError(query)
+
+    def strict(query: Annotated[str, AfterValidator(refuse)]) -> str:
+        """Search the web."""
+        return query
+
+    session = lived(ASKED, requires_approval=True)
+    found = diverged(session, today(tools=[Tool(strict, name="search")], requires_approval=True))
+    assert told(found) == (6, "missing", ("tool definition",), ())
+    assert types(found) == ("approval.requested", "tool.returned")
+
+
 @pytest.mark.parametrize("decided", [False, True])
 def test_a_laxer_approval_policy(decided: bool) -> None:
     """Nobody would have been asked, whatever was decided since."""
@@ -515,13 +552,19 @@ class Fussy(Tea):
         raise ValueError(name)
 
 
-class Any_(BaseModel):  # noqa: N801 - it takes the name of another
+class Rude(Tea):
     """A tea."""
 
-    name: str = "some"
+    @field_validator("name", mode="before")
+    @classmethod
+    def refuse(cls, name: Any) -> Any:
+        """Refuse."""
+        if isinstance(name, str):
+            return name
+        raise ValueError("no")
 
 
-for shape in (Year, Fussy, Any_):
+for shape in (Year, Fussy, Rude):
     shape.__name__ = "Tea"
 
 
@@ -538,6 +581,15 @@ def test_a_validator() -> None:
     found = diverged(shaped(GOOD), agent_of(), schemas=[Fussy])
     assert told(found) == (5, "extra", ("output schema",), ())
     assert types(found) == ("turn.completed", "output.rejected")
+
+
+def test_other_words_of_a_validator() -> None:
+    """The model would be told something else."""
+    found = diverged(shaped('{"name":3}', GOOD), agent_of(), schemas=[Rude])
+    assert (found.version, found.kind, found.causes) == (5, "schema", ("output schema",))
+    assert found.changes[0] == Change(
+        "/errors/0", "name: Input should be a valid string", "name: Value error, no"
+    )
 
 
 def test_a_schema_that_is_not_given() -> None:
@@ -596,6 +648,16 @@ def test_other_rules(session: Session) -> None:
     assert found.encoders == ("scripted/1", "scripted/2")
 
 
+def test_other_rules_of_the_same_name(session: Session) -> None:
+    """Somebody forgot to rename them; the log is proven by those of the session's own."""
+
+    class Same(Newer):
+        encoder = "scripted/1"
+
+    found = diverged(session, Agent(Same([]), "m", tools=[search]))
+    assert told(found) == (4, "encoding", ("library",), (Change("/more", UNSET, True),))
+
+
 def test_rules_of_another_name(session: Session) -> None:
     """The name does not count where the bytes are the same."""
 
@@ -627,6 +689,40 @@ def test_what_today_refuses(session: Session) -> None:
     found = diverged(session, Agent(Refusing([]), "m", tools=[search]))
     assert told(found) == (4, "missing", (), ())
     assert (found.error, types(found)) == ("ValueError: not this", ("model.requested", None))
+
+
+def test_what_today_refuses_after_the_end(session: Session) -> None:
+    """Where the record ends before, nothing is different."""
+
+    class Refusing(ScriptedModel):
+        def encode_frame(self, prompt: Prompt) -> Frame:
+            raise ValueError("not this")
+
+    configuration = Agent(Refusing([]), "m", tools=[search]).configuration()
+    facts, read = list(session.events())[:3], session._handle.log.get_blob
+    assert replay(facts, read, today=configuration).divergence is None
+    assert replay(list(session.fork(at=3).events()), read, today=configuration).divergence is None
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("not this"), ValueError("not this")])
+def test_a_summary_that_cannot_be_asked_for(error: Exception) -> None:
+    """Our errors do not keep a turn from being taken; others do."""
+
+    class Refusing(ScriptedModel):
+        def encode_frame(self, prompt: Prompt) -> Frame:
+            if prompt.settings.tool_choice == "none":
+                raise error
+            return super().encode_frame(prompt)
+
+    session = lived(*"abcd", prompts="1234", tools=[])
+    policy = CompactionPolicy(messages=6, keep_last=2)
+    agent = Agent(Refusing([]), "m", compact_at=policy)
+    if isinstance(error, ConfigurationError):
+        assert same(session, agent)
+    else:
+        found = diverged(session, agent)
+        assert told(found) == (14, "missing", (), ())
+        assert found.error == "ValueError: not this"
 
 
 def test_what_another_provider_refuses() -> None:
