@@ -7,7 +7,7 @@ from typing import NamedTuple
 from agent import Agent, CompactionPolicy, Message, Session, tool
 from agent.engine.errors import BadRequest, LimitExceeded, ServerFailed
 from agent.engine.scripted import Call, Reply
-from agent.eventstore.errors import AgentError
+from agent.eventstore.errors import AgentError, InvalidEvent
 from agent.eventstore.messages import ImagePart, TextPart
 from agent.stores import MemoryStore
 from tests.engine.crashes import BAD, GOOD, Tea, World, asks, cut, opened, recorded
@@ -268,12 +268,12 @@ def limited() -> Life:
 
 
 def broken() -> Life:
-    """A provider of one's own fails by what is no error of ours."""
-    agent = agent_of(ValueError("mine"), "Two")
+    """A provider fails by what is no error of ours, or answers what no log can hold."""
+    agent = agent_of(ValueError("mine"), "\ud800", "Three")
     session = agent.session("s")
-    with suppress(ValueError):
-        session.run("1")
-    session.run("2")
+    for prompt in "123":
+        with suppress(ValueError, InvalidEvent):
+            session.run(prompt)
     return Life(session, agent)
 
 

@@ -1,5 +1,6 @@
 """One thing is changed at a time: where a replay says so, what it says is different, and why."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import pytest
 from pydantic import AfterValidator, BaseModel, field_validator
 
 from agent import Agent, CompactionPolicy, Message, Session, Tool
-from agent.engine.provider import Frame, Prompt
+from agent.engine.provider import Frame, MessageContext, Prompt
 from agent.engine.replay import replay
 from agent.engine.scripted import Call, Reply, Scripted, ScriptedModel
 from agent.errors import AgentError, ConfigurationError
@@ -17,7 +18,7 @@ from agent.eventstore.messages import ToolCallPart
 from agent.eventstore.record import Recorded, prepare, record
 from agent.eventstore.values import Usage
 from agent.replay import Change, Divergence
-from tests.engine.crashes import BAD, GOOD, Tea
+from tests.engine.crashes import BAD, GOOD, Tea, cut
 from tests.engine.given import add, agent_of
 from tests.engine.lives import DOWN
 from tests.fakes import ChatServer
@@ -702,6 +703,29 @@ def test_what_today_refuses_after_the_end(session: Session) -> None:
     facts, read = list(session.events())[:3], session._handle.log.get_blob
     assert replay(facts, read, today=configuration).divergence is None
     assert replay(list(session.fork(at=3).events()), read, today=configuration).divergence is None
+
+
+def test_what_today_refuses_of_the_rest_of_a_turn() -> None:
+    """The record of one that was taken up may end before what today would append."""
+
+    class Refusing(ScriptedModel):
+        def encode_message(self, message: Message, context: MessageContext) -> Sequence[bytes]:
+            if message.text.startswith("The answer does not match"):
+                raise ValueError("not this")
+            return super().encode_message(message, context)
+
+    session = agent_of(GOOD, store=cut(list(shaped(BAD, GOOD).events()), 4)).session("s")
+    session.resume(schema=Tea)
+    facts, read = list(session.events()), session._handle.log.get_blob
+    assert [fact.type for fact in facts[3:7]] == [
+        *("model.responded", "turn.resumed", "output.rejected", "model.requested")
+    ]
+    configuration = Agent(Refusing([]), "m").configuration([Tea])
+    for version in range(7):
+        assert replay(facts[:version], read, today=configuration).divergence is None
+    found = replay(facts, read, today=configuration).divergence
+    assert found is not None
+    assert (found.version, found.error) == (7, "ValueError: not this")
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("not this"), ValueError("not this")])
