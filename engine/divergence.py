@@ -109,7 +109,8 @@ class Divergence(msgspec.Struct, frozen=True):
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        cause = f", by {' and '.join(self.causes)}" if self.causes else ""
+        label = "cause" if len(self.causes) == 1 else "causes"
+        cause = f" ({label}: {', '.join(self.causes)})" if self.causes else ""
         yield f"version {self.version}: {_WORDS[self.kind]}{cause}"
         then, now = _named(self.recorded), _named(self.today)
         if then == now:

@@ -81,6 +81,7 @@ def test_both_are_named(session: Session) -> None:
     """A request may be another one by several causes, the likeliest first."""
     found = diverged(session, system="Other", edit={3: "Find that"})
     assert (found.causes, found.cause) == (("system prompt", "history"), "system prompt")
+    assert str(found).startswith("version 4: another request (causes: system prompt, history)\n")
     assert [change.pointer for change in found.changes] == [
         "/messages/0/parts/0/text",
         "/prompt/system",

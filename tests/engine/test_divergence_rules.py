@@ -214,7 +214,7 @@ def test_what_today_refuses_in_the_middle() -> None:
 def test_a_request_in_words(session: Session) -> None:
     """What is another, why, and where."""
     assert str(diverged(session, system="You are kind.")) == (
-        "version 4: another request, by system prompt\n"
+        "version 4: another request (cause: system prompt)\n"
         "  model.requested\n"
         '  /prompt/system: "You are brief." -> "You are kind."'
     )
@@ -223,7 +223,7 @@ def test_a_request_in_words(session: Session) -> None:
 def test_rules_in_words(session: Session) -> None:
     """Those of then and those of today."""
     assert str(diverged(session, Agent(Newer([]), "m", tools=[search]))) == (
-        "version 4: the same request in other bytes, by library\n"
+        "version 4: the same request in other bytes (cause: library)\n"
         "  model.requested\n"
         "  encoders: scripted/1 then, scripted/2 today\n"
         "  /more: nothing -> true"
@@ -233,7 +233,7 @@ def test_rules_in_words(session: Session) -> None:
 def test_limits_in_words() -> None:
     """With the words of the error that would end the turn."""
     assert str(diverged(lived(ASKED, "Here"), today(max_steps=1))) == (
-        "version 8: missing today, by limits\n"
+        "version 8: missing today (cause: limits)\n"
         "  recorded: model.requested\n"
         "  today:    turn.failed: LimitExceeded: the model has not finished after 1 steps; raise "
         "max_steps to allow more"
@@ -243,7 +243,7 @@ def test_limits_in_words() -> None:
 def test_calls_in_words() -> None:
     """By their names and tools."""
     assert str(diverged(lived(ASKED, "Here"), today(requires_approval=True))) == (
-        "version 6: only today, by approval policy\n"
+        "version 6: only today (cause: approval policy)\n"
         "  recorded: tool.called of call_5_0, search\n"
         "  today:    approval.requested of call_5_0"
     )
@@ -254,7 +254,7 @@ def test_a_compaction_in_words() -> None:
     session = lived(*"abcd", prompts="1234", tools=[])
     agent = agent_of(compact_at=CompactionPolicy(messages=6, keep_last=2))
     assert str(diverged(session, agent)) == (
-        "version 14: only today, by compaction policy\n"
+        "version 14: only today (cause: compaction policy)\n"
         "  recorded: turn.started\n"
         "  today:    turn.started of a compaction"
     )
@@ -286,7 +286,7 @@ def test_an_altered_log_in_words(session: Session) -> None:
     )
     read, provider = session._handle.log.get_blob, session._handle.provider
     assert str(replay(facts, read, today=None, provider=provider).divergence) == (
-        "version 13: another request, by log\n"
+        "version 13: another request (cause: log)\n"
         "  model.requested\n"
         "  its recorded digest is not that of the recorded words: an event before it was altered"
     )
@@ -297,7 +297,7 @@ def test_many_places_in_words() -> None:
     some = lived("Hi", tools=[search, look, add])
     lines = str(diverged(some, today(tools=[add, search, look]))).splitlines()
     assert lines[:3] == [
-        "version 2: another schema, by tool definition",
+        "version 2: another schema (cause: tool definition)",
         "  tools.declared",
         '  /tools/0/name: "search" -> "add"',
     ]
