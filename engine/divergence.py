@@ -111,7 +111,8 @@ class Divergence(msgspec.Struct, frozen=True):
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        cause = f", by {' and '.join(self.causes)}" if self.causes else ""
+        label = "cause" if len(self.causes) == 1 else "causes"
+        cause = f" ({label}: {', '.join(self.causes)})" if self.causes else ""
         yield f"version {self.version}: {_WORDS[self.kind]}{cause}"
         then, now = _named(self.recorded), _named(self.today)
         if then == now:
@@ -332,7 +333,7 @@ def request_causes(then: PastRequest, now: PastRequest) -> tuple[Cause, ...]:
     known: list[Cause] = [cause for cause, differs in found if differs]
     if known:
         return tuple(known)
-    changed = old.encoder != new.encoder or then.encoder != old.encoder or then.proven
+    changed = old.encoder != new.encoder or then.proven
     return ("library",) if changed else ("log",)
 
 

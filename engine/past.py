@@ -77,7 +77,11 @@ class Past(Bound):
         configured as they were, so that only the library itself is tried.
 
         Every answer and result is served from the log: no model is asked, no tool run, nothing
-        written. Raises :class:`UnknownProvider` and :class:`ConfigurationError`.
+        written. Of the agent's own code only its approval policies and ``schemas`` are called.
+        What the log gives no reason for is taken as it was: that somebody had a history compacted,
+        that a failed call was not tried again, how long everything took. Raises
+        :class:`UnknownProvider`, :class:`ConfigurationError`, and :class:`StoreError` for events
+        and attachments that cannot be read.
         """
         today = configured(agent, options.get("schemas", ()))
         facts = list(self._handle.events())

@@ -10,6 +10,7 @@ import msgspec
 from agent.engine.errors import NoRequest, UnknownProvider
 from agent.engine.provider import Prompt, Provider
 from agent.engine.providers import spoken
+from agent.engine.providers.vendors import VENDORS
 from agent.engine.request import RequestBuilder
 from agent.engine.settings import settings_of_step
 from agent.eventstore.events import ModelRequested
@@ -129,4 +130,5 @@ def asked_provider(asked: ModelRequested, provider: Provider | None) -> Provider
         return found
     if provider is not None and own:
         return provider
-    raise UnknownProvider(asked.provider, (provider.name,) if provider else ())
+    here = {provider.name} if provider else set[str]()
+    raise UnknownProvider(asked.provider, tuple(sorted(VENDORS.keys() | here)))

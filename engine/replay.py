@@ -215,7 +215,7 @@ class Replaying:
 
     def _take(self, begins: TurnStarted | TurnResumed) -> None:
         self._check_compaction(begins)
-        first, self._running = self.record.place, set()
+        first = self.record.place
         program = to_its_end(self._steps(begins))
         outcome: object = None
         try:
@@ -267,6 +267,9 @@ class Replaying:
                 effect = program.send(self._perform(effect))
         except (StopIteration, AgentError):  # nothing to compact, or nothing that could be asked
             return
+        except Exception as error:
+            fact = self.record.peek()
+            raise Diverged(self._mismatch(None, fact, error=error)) from error
         finally:
             program.close()
             self.journal.forget()
@@ -353,7 +356,7 @@ class Replaying:
             case CallModel():
                 return self._answer()
             case StartTools(runs):
-                self._running |= {run.context.call_id for run in runs}
+                self._running = {run.context.call_id for run in runs}
             case AwaitTools():
                 return self._results()
             case LoadAttachments(digests):

@@ -5,13 +5,13 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from agent import Agent, CompactionPolicy, Message, Session, tool
-from agent.engine.errors import BadRequest, ServerFailed
+from agent.engine.errors import BadRequest, LimitExceeded, ServerFailed
 from agent.engine.scripted import Call, Reply
-from agent.eventstore.errors import AgentError
+from agent.eventstore.errors import AgentError, InvalidEvent
 from agent.eventstore.messages import ImagePart, TextPart
 from agent.stores import MemoryStore
 from tests.engine.crashes import BAD, GOOD, Tea, World, asks, cut, opened, recorded
-from tests.engine.given import add, agent_of, fail
+from tests.engine.given import Clock, add, agent_of, fail, fixed_sources
 
 DOWN = ServerFailed("down", retryable=True, retry_after=0.0)
 
@@ -267,6 +267,36 @@ def limited() -> Life:
     return Life(session, agent)
 
 
+def broken() -> Life:
+    """A provider fails by what is no error of ours, or answers what no log can hold."""
+    agent = agent_of(ValueError("mine"), "\ud800", "Three")
+    session = agent.session("s")
+    for prompt in "123":
+        with suppress(ValueError, InvalidEvent):
+            session.run(prompt)
+    return Life(session, agent)
+
+
+def late() -> Life:
+    """A tool takes longer than its turn may, which goes on all the same."""
+    clock = Clock()
+
+    def wait(seconds: float) -> str:
+        """Wait."""
+        clock.seconds += seconds
+        return "waited"
+
+    script = [Call("wait", {"seconds": 9}), Call("wait", {"seconds": 1}), "Two", "Three"]
+    agent = agent_of(*script, tools=[wait], sources=fixed_sources(clock), deadline=5)
+    session = agent.session("s")
+    with suppress(LimitExceeded):
+        session.run("1")
+    session.resolve("call_5_0", result="waited")
+    session.resume()
+    session.run("3")
+    return Life(session, agent)
+
+
 def paused() -> Life:
     """An answer that pauses and is asked to go on."""
     agent = agent_of(Reply(text="One", finish_reason="paused"), "Two", "Three")
@@ -279,5 +309,5 @@ def paused() -> Life:
 LIVES: tuple[Callable[[], Life], ...] = (
     *(turns, tools, retries, shapes, attachments, rewritten, compacting, windowed, forked),
     *(forked_within, imported, approvals, crashed, resolved, crashed_asking, dropped, cancelled),
-    *(limited, paused),
+    *(limited, broken, late, paused),
 )

@@ -149,8 +149,13 @@ def test_a_provider_that_is_not_here(server: ChatServer) -> None:
     Agent(Mine(["Hi"]), store=store).session("s").run("Hello")
     session = agent_at(server, store).session("s")
     (version,) = requested(session)
-    with pytest.raises(UnknownProvider, match="'mine'"):
+    with pytest.raises(UnknownProvider, match="'mine'") as caught:
         session.request_at(version)
+    assert {"openai", "anthropic", "gemini", "ollama"} < set(caught.value.known)
+    session = agent_of(store=store).session("s")
+    with pytest.raises(UnknownProvider) as caught:
+        session.request_at(version)
+    assert "scripted" in caught.value.known
 
 
 def test_a_failed_request_is_there_too(server: ChatServer) -> None:

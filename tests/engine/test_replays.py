@@ -235,7 +235,7 @@ def test_edits_of_an_export() -> None:
     assert found.divergence is not None
     assert (found.divergence.version, found.divergence.causes) == (3, ("history",))
     assert str(found) == (
-        "s: the same for 2 events, 0 requests; then version 3: another request, by history\n"
+        "s: the same for 2 events, 0 requests; then version 3: another request (cause: history)\n"
         "  model.requested\n"
         '  /messages/0/parts/0/text: "1" -> "2"'
     )
