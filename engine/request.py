@@ -2,13 +2,14 @@
 
 Messages come first in the body and only grow at their end, so their encoded fragments and the
 running SHA-256 over them are kept from turn to turn. What is kept is bound to the conversation's
-epoch and to where its excerpt begins; dropping it changes no byte.
+epoch and to where its excerpt begins; after a rewind what both histories begin with is used again.
+Dropping it changes no byte.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import msgspec
 
@@ -35,36 +36,85 @@ replace = msgspec.structs.replace
 
 _KEPT_ENCODINGS = 4
 
+_STOPS = 64
+"""Messages between two places from which a history that has parted is encoded on."""
+
 
 class _Prefix:
     """The history of one epoch from one place on, encoded for one provider and model."""
 
     def __init__(self, origin: _Origin, frame: Frame) -> None:
         self.origin = origin
-        self.seen = 0
+        self.head = frame.start, frame.leading
+        self.messages: list[Message] = []
         self.fragments = list(frame.leading)
-        self.sha = hashlib.sha256(frame.start + b",".join(frame.leading))
+        self.sha: _Sha = hashlib.sha256(frame.start + b",".join(frame.leading))
         self.pairing = Pairing()
-        self.last: Message | None = None
         self.ahead: dict[int, _Encoded] = {}
+        self.stops: list[_Stop] = []
+
+    @property
+    def seen(self) -> int:
+        """How many messages it has."""
+        return len(self.messages)
+
+    @property
+    def last(self) -> Message | None:
+        """Its last message."""
+        return self.messages[-1] if self.messages else None
 
     def branch(self) -> _Prefix:
+        """The same for another writer."""
+        stop = _Stop(self.seen, len(self.fragments), self.sha, self.pairing)
+        return self._until(stop, self.origin)
+
+    def parted(self, reading: _Reading, frame: Frame) -> _Prefix:
+        """What of it can be used for a history that is another one from some message on."""
+        shared = 0
+        if self.head == (frame.start, frame.leading):
+            pairs = zip(self.messages, reading.history(), strict=False)
+            shared = next((at for at, (one, other) in enumerate(pairs) if one is not other), -1)
+            shared = min(self.seen, reading.length) if shared < 0 else shared
+        stops = [stop for stop in self.stops if stop.seen <= shared]
+        return self._until(stops[-1], reading.origin) if stops else _Prefix(reading.origin, frame)
+
+    def _until(self, stop: _Stop, origin: _Origin) -> _Prefix:
         copy = _Prefix.__new__(_Prefix)
-        copy.origin, copy.seen = self.origin, self.seen
-        copy.fragments = self.fragments.copy()
-        copy.sha, copy.pairing = self.sha.copy(), self.pairing.copy()
-        copy.last = self.last
+        copy.origin, copy.head = origin, self.head
+        copy.messages = self.messages[: stop.seen]
+        copy.fragments = self.fragments[: stop.fragments]
+        copy.sha, copy.pairing = stop.sha.copy(), stop.pairing.copy()
         copy.ahead = {}
+        copy.stops = [one for one in self.stops if one.seen <= stop.seen]
         return copy
 
     def add(self, encoded: _Encoded) -> None:
         """Take a message of the history."""
         self.pairing.see(encoded.message)
-        self.last = encoded.message
         for fragment in encoded.fragments:
             self.sha.update(b"," + fragment if self.fragments else fragment)
             self.fragments.append(fragment)
-        self.seen += 1
+        self.messages.append(encoded.message)
+        if self.seen % _STOPS == 0:
+            sha, pairing = self.sha.copy(), self.pairing.copy()
+            self.stops.append(_Stop(self.seen, len(self.fragments), sha, pairing))
+
+
+class _Sha(Protocol):
+    """A digest that goes on."""
+
+    def update(self, data: bytes, /) -> None: ...
+    def copy(self) -> Self: ...
+    def hexdigest(self) -> str: ...
+
+
+class _Stop(NamedTuple):
+    """A place in a history from which it can be encoded on."""
+
+    seen: int
+    fragments: int
+    sha: _Sha
+    pairing: Pairing
 
 
 class _Encoded(NamedTuple):
@@ -100,6 +150,12 @@ class _Reading(NamedTuple):
         view, transcript = self.conversation.view, self.conversation.transcript
         messages = view.messages(transcript, self.excerpt.start + skip, self.excerpt.end)
         return [in_words(message) for message in messages] if self.summary else messages
+
+    @property
+    def length(self) -> int:
+        """How many messages the excerpt has."""
+        end = self.conversation.length if self.excerpt.end is None else self.excerpt.end
+        return end - self.excerpt.start
 
     @property
     def said(self) -> Sequence[Message]:
@@ -153,11 +209,9 @@ class RequestBuilder:
     ) -> list[str]:
         """The digests of the attachments that :meth:`build` needs to be given."""
         reading = _reading(conversation)
-        prefix = self._prefixes.get(_key(provider, prompt))
-        usable = prefix is not None and prefix.origin == reading.origin
-        seen, ahead = (prefix.seen, prefix.ahead) if prefix and usable else (0, {})
-        new = [*reading.history(skip=seen), *reading.said]
-        unknown = (message for message in new if id(message) not in ahead)
+        prefix = self._prefix(provider, prompt, reading)
+        new = [*reading.history(skip=prefix.seen), *reading.said]
+        unknown = (message for message in new if id(message) not in prefix.ahead)
         blobs = [blob for message in unknown for blob in message.blobs()]
         return list({blob.digest: None for blob in blobs if blob.data is None})
 
@@ -173,12 +227,8 @@ class RequestBuilder:
         Raises :class:`~agent.projections.pairing.PairingError` for a history that no provider
         would take.
         """
-        frame = provider.encode_frame(prompt)
-        reading = _reading(conversation)
-        key = _key(provider, prompt)
-        prefix = self._prefixes.pop(key, None)
-        if prefix is None or prefix.origin != reading.origin:
-            prefix = _Prefix(reading.origin, frame)
+        frame, reading = provider.encode_frame(prompt), _reading(conversation)
+        prefix = self._prefix(provider, prompt, reading)
         ahead = prefix.ahead
 
         def encoded(message: Message, before: Message | None) -> _Encoded:
@@ -192,13 +242,20 @@ class RequestBuilder:
         before = (prefix.last, *reading.said)
         opened = [encoded(*pair) for pair in zip(reading.said, before, strict=False)]
         prefix.ahead = {id(item.message): item for item in opened}
-        self._keep(key, prefix)
         return _assemble(prompt, frame, prefix, opened, reading)
 
-    def _keep(self, key: tuple[str, ...], prefix: _Prefix) -> None:
+    def _prefix(self, provider: Provider, prompt: Prompt, reading: _Reading) -> _Prefix:
+        """What is encoded already of what is read, as much of it as can be used."""
+        key = provider.name, provider.api, provider.encoder, prompt.model
+        prefix = self._prefixes.pop(key, None)
+        if prefix is None:
+            prefix = _Prefix(reading.origin, provider.encode_frame(prompt))
+        elif prefix.origin != reading.origin:
+            prefix = prefix.parted(reading, provider.encode_frame(prompt))
         self._prefixes[key] = prefix
         while len(self._prefixes) > _KEPT_ENCODINGS:
             del self._prefixes[next(iter(self._prefixes))]
+        return prefix
 
 
 def message_context(
@@ -233,7 +290,3 @@ def _assemble(
         return [*reading.history(), *(item.message for item in opened)]
 
     return ModelRequest(prompt, sha.hexdigest(), read_body, read_messages)
-
-
-def _key(provider: Provider, prompt: Prompt) -> tuple[str, ...]:
-    return provider.name, provider.api, provider.encoder, prompt.model

@@ -13,10 +13,11 @@ from tests.benchmarks import (
     reopening,
     sizes,
     threads,
+    travel,
     turns,
 )
 
-ALL = (persisting, turns, reopening, forking, sizes, threads, import_cost, deltas, clients)
+ALL = (persisting, turns, reopening, forking, sizes, threads, import_cost, deltas, clients, travel)
 
 
 def main(names: list[str]) -> None:
