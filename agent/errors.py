@@ -35,6 +35,8 @@
     ├── NotPending
     ├── NothingUnfinished
     ├── CannotRewind
+    ├── CannotRewrite
+    ├── NoRecordedResult
     ├── NoRequest
     ├── StreamAbandoned
     ├── InvalidEvent
@@ -61,6 +63,7 @@ from agent.engine.errors import (
     AuthenticationFailed,
     BadRequest,
     CannotRewind,
+    CannotRewrite,
     ConfigurationError,
     ConnectionFailed,
     HistoryExists,
@@ -72,6 +75,7 @@ from agent.engine.errors import (
     MalformedResponse,
     MissingAPIKey,
     ModelNotFound,
+    NoRecordedResult,
     NoRequest,
     NothingUnfinished,
     NotPending,
@@ -118,6 +122,7 @@ __all__ = [
     "AuthenticationFailed",
     "BadRequest",
     "CannotRewind",
+    "CannotRewrite",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailed",
@@ -134,6 +139,7 @@ __all__ = [
     "MalformedResponse",
     "MissingAPIKey",
     "ModelNotFound",
+    "NoRecordedResult",
     "NoRequest",
     "NotPending",
     "NotSaved",

@@ -151,6 +151,14 @@ class Agent(Bound):
         outputs = {output.schema.name: output for output in map(Output[Any], schemas)}
         return Configuration(self._setup, self.model, self.options, outputs)
 
+    def varied(self, setup: Setup, model: str) -> Agent:
+        """This agent with another setup and model, over the same store."""
+        other: Agent = object.__new__(type(self))
+        vars(other).update(vars(self))
+        other.model, other._setup = model, setup
+        other.options = {**self.options, "model": model}
+        return other
+
     def new_key(self, session_id: str | None) -> str:
         """The key of a session: the one asked for, checked, or a fresh one."""
         return self._setup.sources.session_id() if session_id is None else checked_key(session_id)

@@ -43,8 +43,8 @@ class Ask(msgspec.Struct, Generic[T], frozen=True):
 class Resume(msgspec.Struct, Generic[T], frozen=True):
     """What the caller wants of a turn that never ended, besides what its log says.
 
-    ``model`` is asked where the turn has not asked one yet; ``silent`` keeps its tools from the
-    caller, who has asked for another turn.
+    ``model`` is asked where the turn has not asked one yet, or with ``switch`` whichever it has;
+    ``silent`` keeps its tools from the caller, who has asked for another turn.
     """
 
     stream: bool
@@ -52,6 +52,7 @@ class Resume(msgspec.Struct, Generic[T], frozen=True):
     output: Output[T] | None = None
     takeover: bool = False
     silent: bool = False
+    switch: bool = False
 
 
 def _nothing(call: Call) -> None:

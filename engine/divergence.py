@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from agent.engine.changes import Change, changes
-from agent.engine.errors import UnknownProvider
-from agent.engine.past_requests import PastRequest, past_request
+from agent.engine.past_requests import PastRequest, past_request, past_request_of
 from agent.eventstore.events import (
     ApprovalRequested,
     Event,
@@ -21,14 +20,15 @@ from agent.eventstore.events import (
     TurnFailed,
     TurnStarted,
 )
-from agent.projections import session as projection
-from agent.projections.fold import rebuild
-from agent.projections.session import SessionState
+from agent.eventstore.messages import Message, ToolCallPart, ToolResultPart
 
 if TYPE_CHECKING:
     from agent.engine.provider import Provider
     from agent.eventstore.record import Recorded
     from agent.eventstore.values import Failure
+    from agent.projections.session import SessionState
+
+replace = msgspec.structs.replace
 
 Kind = Literal[
     "request",
@@ -59,11 +59,13 @@ Cause = Literal[
     "limits",
     "approval policy",
     "compaction policy",
+    "tool result",
     "library",
     "log",
+    "sampling",
 ]
-"""What a difference comes from. ``library`` are rules of encoding that have changed since,
-``log`` events that have."""
+"""What a difference comes from. ``library`` are rules of encoding that have changed since, ``log``
+events that have, and ``sampling`` is a model that answers the same request otherwise."""
 
 
 class Mismatch(NamedTuple):
@@ -185,11 +187,9 @@ def explain(
     version = recorded.version if recorded else found.before.version + 1
     one, other = recorded and recorded.event, today and today.event
     if isinstance(one, ModelRequested) and isinstance(other, ModelRequested):
-        before = rebuild(projection.evolve, facts[: version - 1], SessionState())
         now = past_request(version, other, found.before, found.provider, read_attachment)
-        try:
-            then = past_request(version, one, before, provider, read_attachment)
-        except UnknownProvider:  # one of somebody's own, who is not here
+        then = past_request_of(facts, facts[version - 1], provider, read_attachment)
+        if then is None:  # asked of a provider of somebody's own, who is not here
             return Divergence(version, "request", ("provider",), one, other)
         return _of_requests(then, now)
     kind = _kind(found, one, other)
@@ -299,7 +299,7 @@ def _cause_in_turn(place: Change) -> Cause:
 
 
 def _of_requests(then: PastRequest, now: PastRequest) -> Divergence:
-    causes = _request_causes(then, now)
+    causes = request_causes(then, now)
     encoding = causes == ("library",)
     try:
         bodies = [msgspec.json.decode(past.body) for past in (then, now)]
@@ -317,7 +317,8 @@ def _of_requests(then: PastRequest, now: PastRequest) -> Divergence:
     )
 
 
-def _request_causes(then: PastRequest, now: PastRequest) -> tuple[Cause, ...]:
+def request_causes(then: PastRequest, now: PastRequest) -> tuple[Cause, ...]:
+    """Why two requests are not the same, the likeliest first."""
     old, new = then.recorded, now.recorded
     one, other = then.prompt, now.prompt
     found: list[tuple[Cause, bool]] = [
@@ -327,10 +328,27 @@ def _request_causes(then: PastRequest, now: PastRequest) -> tuple[Cause, ...]:
         ("tool definition", one.tools != other.tools),
         ("settings", one.settings != other.settings or one.stream != other.stream),
         ("output schema", one.output != other.output),
-        ("history", then.messages != now.messages),
+        ("history", _said(then.messages) != _said(now.messages)),
     ]
     known: list[Cause] = [cause for cause, differs in found if differs]
     if known:
         return tuple(known)
     changed = old.encoder != new.encoder or then.proven
     return ("library",) if changed else ("log",)
+
+
+def _said(messages: Sequence[Message]) -> list[Message]:
+    """Messages with their calls counted: a call has another name wherever it stands."""
+    names: dict[str, str] = {}
+    return [
+        replace(
+            message,
+            parts=tuple(
+                replace(part, call_id=names.setdefault(part.call_id, str(len(names))))
+                if isinstance(part, ToolCallPart | ToolResultPart)
+                else part
+                for part in message.parts
+            ),
+        )
+        for message in messages
+    ]

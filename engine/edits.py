@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
 from agent.engine.errors import ConfigurationError
 from agent.engine.prompts import Prompted, checked_message, message_of
 from agent.engine.tool_results import content_of
+from agent.eventstore.chain import GENESIS
 from agent.eventstore.events import (
     MessageAdded,
     ModelResponded,
@@ -21,9 +22,11 @@ from agent.eventstore.events import (
 )
 from agent.eventstore.messages import Message, TextPart, ToolCallPart
 from agent.eventstore.rawjson import check_text
-from agent.eventstore.record import prepare, record
+from agent.eventstore.record import Head, prepare, record
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from agent.eventstore.events import Event
     from agent.eventstore.record import Recorded
 
@@ -33,19 +36,34 @@ Edit = Mapping[int, Any]
 """New content by version: of a prompt, a message, an answer, a tool's result, a system prompt."""
 
 
-def edits_of(
-    facts: Sequence[Recorded], edit: Edit | None, system: str | msgspec.UnsetType | None
-) -> dict[int, Any]:
-    """What is replaced; with a ``system`` prompt, the session has had it from its beginning.
+class TodayOptions(TypedDict, total=False):
+    """What a recorded session is held against besides an agent.
+
+    ``system`` is another system prompt, None for none. ``schemas`` are the types that ``json`` is
+    given today; other shapes are taken as they were recorded, with their verdicts.
+    """
+
+    system: str | None
+    schemas: Sequence[type[Any] | TypeAdapter[Any]]
+
+
+class ReplayOptions(TodayOptions, total=False):
+    """Also ``edit``: other content by version, of a prompt, a message, an answer, a result."""
+
+    edit: Edit
+
+
+def edits_of(facts: Sequence[Recorded], options: ReplayOptions) -> dict[int, Any]:
+    """What is replaced; a ``system`` prompt as if the session had had it from its beginning.
 
     Raises :class:`ConfigurationError` for what is no edit.
     """
-    edit = {} if edit is None else edit
+    edit = options.get("edit") or {}
     if not isinstance(edit, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
         raise ConfigurationError(f"edit= takes {{version: content}}, not {type(edit).__name__}")
-    if system is msgspec.UNSET:
+    if "system" not in options:
         return dict(edit)
-    prompt, kinds = checked_system(system), ("session.started", "system.changed")
+    prompt, kinds = checked_system(options["system"]), ("session.started", "system.changed")
     return {fact.version: prompt for fact in facts if fact.type in kinds} | dict(edit)
 
 
@@ -73,7 +91,8 @@ def edited(facts: Sequence[Recorded], edits: Edit) -> list[Recorded]:
         else fact
         for fact in facts[first:]
     ]
-    head = facts[first - 1].head if first else None
+    before = facts[first].version - 1
+    head = Head(before, facts[first - 1].hash if first else GENESIS) if before else None
     return [*facts[:first], *record(prepared, stream=facts[0].stream, after=head)]
 
 

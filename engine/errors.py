@@ -349,6 +349,35 @@ class NoRequest(AgentError):
         self.requests = requests
 
 
+class NoRecordedResult(AgentError):
+    """In a rerun, a call that was not made then: nothing that is recorded answers it.
+
+    ``tool`` and ``arguments`` (JSON text) say what the model asked for.
+    """
+
+    def __init__(self, call_id: str, tool: str, arguments: str) -> None:
+        super().__init__(
+            f"call {call_id} asks {tool}({reprlib.repr(arguments)[1:-1]}), for which no result is "
+            'recorded; rerun with tool_results="ask" to decide about it, or with "live" to run it'
+        )
+        self.call_id = call_id
+        self.tool = tool
+        self.arguments = arguments
+
+
+class CannotRewrite(AgentError):
+    """A record cannot be brought up to date: today's code asks for what was never answered.
+
+    ``version`` is the place in the record.
+    """
+
+    def __init__(self, version: int, what: str) -> None:
+        super().__init__(
+            f"at version {version} of the record, today's code {what}: record the session anew"
+        )
+        self.version = version
+
+
 class StreamAbandoned(AgentError):
     """The stream cannot be read on: a later turn took over, or it belongs to a parent process."""
 

@@ -20,9 +20,10 @@ from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agent.engine.handle import Handle
+    from agent.eventstore.record import Recorded
 
 
 class PastRequest(msgspec.Struct, frozen=True):
@@ -100,6 +101,23 @@ def past_request(
     request = builder.build(before.conversation, chosen, prompt, attachments)
     messages = tuple(request.messages)
     return PastRequest(version, asked, request.body, chosen.encoder, prompt, messages)
+
+
+def past_request_of(
+    facts: Sequence[Recorded],
+    asked: Recorded,
+    provider: Provider | None,
+    read_attachment: Callable[[str], bytes],
+) -> PastRequest | None:
+    """One of the requests of a session; None where nobody is left who could encode it."""
+    event, version = asked.event, asked.version
+    before = rebuild(projection.evolve, facts[: version - 1], SessionState())
+    try:
+        if isinstance(event, ModelRequested):
+            return past_request(version, event, before, provider, read_attachment)
+    except UnknownProvider:
+        pass
+    return None
 
 
 def asked_provider(asked: ModelRequested, provider: Provider | None) -> Provider:

@@ -36,7 +36,7 @@ from agent.eventstore.events import (
 from agent.eventstore.messages import Message, ToolCallPart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.engine.approvals import ProposedCall
     from agent.engine.sources import Sources
@@ -82,11 +82,15 @@ _About = (
 
 
 class Record:
-    """The events of a session in their order. ``place`` of them have been gone through."""
+    """The events of a session in their order. ``place`` of them have been gone through.
+
+    ``names`` are what calls are called in it that have other names now.
+    """
 
     def __init__(self, facts: Sequence[Recorded]) -> None:
         self.facts = facts
         self.place = 0
+        self.names: dict[str, str] = {}
 
     def peek(self, ahead: int = 0) -> Recorded | None:
         """The next event, or one after it."""
@@ -115,9 +119,11 @@ class Record:
 
     def rest(self) -> Iterator[Recorded]:
         """The events of this stretch of a turn: up to what begins next."""
+        first = self.peek()
+        begins = self.place + (first is not None and first.type == _DECLARED)
         for place in range(self.place, len(self.facts)):
             fact = self.facts[place]
-            if place > self.place + 1 and fact.type in ("turn.started", "turn.resumed"):
+            if place > begins and fact.type in ("turn.started", "turn.resumed"):
                 return
             yield fact
 
@@ -129,6 +135,7 @@ class Record:
 
     def about(self, call_id: str) -> Event | None:
         """What is next recorded of a call, before the model is asked again."""
+        call_id = self.names.get(call_id, call_id)
         for fact in self.rest():
             if fact.type.startswith("model.") and fact is not self.peek():
                 return None
@@ -165,12 +172,16 @@ class Record:
     def answered(self, call: Call) -> ToolResolved | ToolReturned | None:
         """What stands as the result of a call that did not run."""
         event = self.about(call.part.call_id)
-        return event if isinstance(event, ToolReturned) else self.resolved(call)
+        if isinstance(event, ToolReturned):
+            return msgspec.structs.replace(event, call_id=call.part.call_id)
+        return self.resolved(call)
 
     def resolved(self, call: Call) -> ToolResolved | None:
         """What somebody gave as the result of a call that did not run."""
         event = self.about(call.part.call_id)
-        return event if isinstance(event, ToolResolved) and event.how != "retry" else None
+        if not isinstance(event, ToolResolved) or event.how == "retry":
+            return None
+        return msgspec.structs.replace(event, call_id=call.part.call_id)
 
     def asks_a_person(self, call: ProposedCall) -> bool:
         """Whether a person was asked about a call."""
@@ -222,25 +233,34 @@ def _nothing() -> None:
 
 
 class RecordedOutput(Output[None]):
-    """A shape as the record describes it, and its verdicts."""
+    """A shape as the record describes it, with its verdicts: ``coming`` is what it has next."""
 
-    def __init__(self, schema: OutputSchema, journal: RecordedJournal) -> None:
+    def __init__(self, schema: OutputSchema, coming: Callable[[], Recorded | None]) -> None:
         self.schema = schema
-        self._journal = journal
+        self._coming = coming
 
     def parse(self, text: str) -> None:  # noqa: ARG002
         """Accept what was accepted. Raises :class:`OutputRejection`."""
-        fact = self._journal.coming
+        fact = self._coming()
         if fact is not None and isinstance(fact.event, OutputRejected):
             raise OutputRejection(fact.event.errors)
 
 
 class RecordedJournal(Journal):
-    """A journal that finds what is recorded in it, as far as it is the same."""
+    """A journal that finds what is recorded in it, up to the first event that is another one."""
 
     def __init__(self, stream: str, record: Record, state: SessionState, sources: Sources) -> None:
         super().__init__(stream, state, sources)
         self._record = record
+        self.parted = False
+
+    @property
+    def aligned(self) -> bool:
+        """Whether what is durable here is what is recorded."""
+        facts, head = self._record.facts, self.committed.head
+        return head is None or (
+            head.version <= len(facts) and facts[head.version - 1].hash == head.hash
+        )
 
     @property
     def coming(self) -> Recorded | None:
@@ -251,10 +271,16 @@ class RecordedJournal(Journal):
 
     def fact_of(self, event: Event) -> Recorded:
         """The recorded event if it is the same, else another at its place."""
-        fact = self.coming
+        fact = None if self.parted else self.coming
         if fact is not None and fact.type == event.type and _same(event, fact.event):
             return fact
+        self.parted = True
         return super().fact_of(event)
+
+    def forget(self) -> None:
+        """Drop what is not durable: what it parted for is gone with it."""
+        super().forget()
+        self.parted = not self.aligned
 
 
 def _same(event: Event, recorded: Event) -> bool:

@@ -7,7 +7,7 @@ no driver, no transport, no executor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,13 +17,16 @@ from agent.engine.compaction import Compacting, Summarize, compact_when_due
 from agent.engine.divergence import Cause, Divergence, Mismatch, counted, explain
 from agent.engine.edits import Edit, edited
 from agent.engine.effects import (
+    Answered,
     Append,
     AwaitTools,
+    CallFailed,
     CallModel,
     Effect,
     Emit,
     LoadAttachments,
     StartTools,
+    ToolOutcome,
     Wait,
 )
 from agent.engine.errors import ConfigurationError
@@ -130,24 +133,26 @@ def replay(
     """
     given = edited(facts, edits or {})
     provider = provider or (today.setup.provider if today else None)
-    replaying = _Replaying(given, read_attachment, today, provider)
+    replaying = Replaying(given, read_attachment, today, provider)
     found = replaying.run()
     name = replaying.journal.state.conversation.session_id
     divergence = found and explain(found, facts, read_attachment, provider, edits or ())
     return Replay(name, replaying.record.place, replaying.requests, divergence)
 
 
-class _Interrupted(Exception):
+class Interrupted(Exception):
     """The record of a run ends here."""
 
 
-class _Diverged(Exception):
+class Diverged(Exception):
+    """Today goes another way here."""
+
     def __init__(self, found: Mismatch) -> None:
         super().__init__()
         self.found = found
 
 
-class _Replaying:
+class Replaying:
     """The state of a replay, event by event."""
 
     def __init__(
@@ -181,7 +186,7 @@ class _Replaying:
                     self._adopt(1)
                 else:
                     return self._mismatch(None, fact)
-        except _Diverged as diverged:
+        except Diverged as diverged:
             return diverged.found
         return None
 
@@ -214,28 +219,38 @@ class _Replaying:
         program = to_its_end(self._steps(begins))
         outcome: object = None
         try:
-            while True:
-                outcome = self._perform(program.send(outcome))
-        except (StopIteration, _Interrupted):
+            while (effect := self._next(program, outcome, first)) is not None:
+                outcome = self._perform(effect)
+        except Interrupted:
             pass
-        except (_Diverged, StoreError):
+        finally:
+            program.close()
+            self.journal.forget()
+
+    def _next(
+        self, program: Generator[Effect, Any, object], outcome: object, first: int
+    ) -> Effect | None:
+        """What a turn wants next, None once it is over: what ended it is in the journal."""
+        try:
+            return program.send(outcome)
+        except StopIteration:
+            return None
+        except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what today does
             if self.record.place == first:
                 self._refused(error)
-        finally:
-            program.close()
-            self.journal.forget()
+            return None
 
     def _refused(self, error: Exception) -> None:
         """What today raises before its first request, so that nothing would be recorded."""
         try:
             self._compare(Append(self.journal.pending, None, self.journal.state))
-        except _Interrupted:
+        except Interrupted:
             return
         fact = self.record.peek()
         if fact is not None and not self._left_here(fact):
-            raise _Diverged(self._mismatch(None, fact, error=error)) from error
+            raise Diverged(self._mismatch(None, fact, error=error)) from error
 
     def _check_compaction(self, begins: TurnStarted | TurnResumed) -> None:
         """Whether the agent would compact the history before a turn, where nobody has."""
@@ -254,12 +269,12 @@ class _Replaying:
             return
         except Exception as error:
             fact = self.record.peek()
-            raise _Diverged(self._mismatch(None, fact, error=error)) from error
+            raise Diverged(self._mismatch(None, fact, error=error)) from error
         finally:
             program.close()
             self.journal.forget()
         today, fact = effect.events, self.record.peek()
-        raise _Diverged(self._mismatch(today[0], fact, today[1:], cause="compaction policy"))
+        raise Diverged(self._mismatch(today[0], fact, today[1:], cause="compaction policy"))
 
     def _steps(self, begins: TurnStarted | TurnResumed) -> TurnSteps[Any]:
         """The turn that begins here, entered already where the record says how it was."""
@@ -309,7 +324,10 @@ class _Replaying:
     def _resume(self, model: str, *, stream: bool) -> Resume[Any]:
         turn = self.journal.state.conversation.unfinished
         output = self._output(turn.input.output if turn else None)
-        return Resume(stream, self._today.model if self._today else model, output)
+        before = turn.asked if turn else None
+        switched = before is not None and model not in ("", before.model)
+        chosen = self._today.model if self._today and not switched else model
+        return Resume(stream, chosen, output, switch=switched)
 
     def _ask(self, begins: TurnStarted, model: str, *, stream: bool) -> Ask[Any]:
         today = self._today
@@ -323,7 +341,11 @@ class _Replaying:
     def _output(self, schema: OutputSchema | None) -> Output[Any] | None:
         known = self._today.outputs.get(schema.name) if self._today and schema else None
         self._judges = schema is None or known is not None
-        return known if self._judges or schema is None else RecordedOutput(schema, self.journal)
+        return known if self._judges or schema is None else RecordedOutput(schema, self._coming)
+
+    def _coming(self) -> Recorded | None:
+        """What the record has after what the turn has recorded."""
+        return self.journal.coming
 
     # Effects
 
@@ -332,7 +354,7 @@ class _Replaying:
             case Append():
                 self._compare(effect)
             case CallModel():
-                return self._or_interrupted(self.record.answer())
+                return self._answer()
             case StartTools(runs):
                 self._running = {run.context.call_id for run in runs}
             case AwaitTools():
@@ -345,18 +367,19 @@ class _Replaying:
                 raise AssertionError(f"no turn asks for {type(effect).__name__}")
         return None
 
-    def _or_interrupted(self, outcome: object) -> object:
+    def _answer(self) -> Answered | CallFailed:
+        outcome = self.record.answer()
         if outcome is None:
-            raise _Interrupted
+            raise Interrupted
         return outcome
 
-    def _results(self) -> list[object]:
+    def _results(self) -> list[ToolOutcome]:
         outcome, fact = self.record.result(), self.record.peek()
         if outcome is not None and outcome.call_id in self._running:
             return [outcome]
         if fact is None or self._left_here(fact):
-            raise _Interrupted
-        raise _Diverged(self._mismatch(None, fact))
+            raise Interrupted
+        raise Diverged(self._mismatch(None, fact))
 
     def _left_here(self, fact: Recorded) -> bool:
         """Whether a run of then ended where the record goes on with this."""
@@ -374,8 +397,8 @@ class _Replaying:
             same = self.record.place - start
             self._fold(append.events[:same])
             if fact is None or self._left_here(fact):
-                raise _Interrupted
-            raise _Diverged(self._mismatch(mine, fact, append.events[same + 1 :]))
+                raise Interrupted
+            raise Diverged(self._mismatch(mine, fact, append.events[same + 1 :]))
         self.journal.settle(append)
 
     def _mismatch(

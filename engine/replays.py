@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import reprlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Unpack
 
 import msgspec
 
 from agent.engine.agent import Agent
 from agent.engine.divergence import counted
-from agent.engine.edits import edits_of
+from agent.engine.edits import ReplayOptions, TodayOptions, edits_of
 from agent.engine.errors import ConfigurationError
 from agent.engine.replay import Replay, configured
 from agent.engine.session import Session
 from agent.engine.stores import LogStore, SessionStore
 from agent.eventstore.errors import AgentError
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-    from agent.engine.edits import Edit
 
 Source = Session | Mapping[str, Any]
 """A recorded session: the session itself, or what ``to_dict`` gave."""
@@ -69,27 +64,28 @@ class Replays(msgspec.Struct, frozen=True):
             yield f"  {result}"
 
 
-def replay(
-    source: Source,
-    agent: Agent | None = None,
-    *,
-    system: str | msgspec.UnsetType | None = msgspec.UNSET,
-    edit: Edit | None = None,
-    schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
-) -> Replay:
+def replay(source: Source, agent: Agent | None = None, **options: Unpack[ReplayOptions]) -> Replay:
     """As :meth:`Session.replay <agent.Session.replay>`, for a session or an export.
 
     Nothing is imported anywhere. Raises :class:`InvalidExport` too.
     """
+    return _session(source, agent).replay(agent, **options)
+
+
+def rewrite(source: Source, agent: Agent, **options: Unpack[TodayOptions]) -> dict[str, Any]:
+    """As :meth:`Session.rewritten <agent.Session.rewritten>`, for a session or an export."""
+    return _session(source, agent).rewritten(agent, **options)
+
+
+def _session(source: Source, agent: Agent | None) -> Session:
+    """A session to look at; an export is imported nowhere but in memory."""
     if isinstance(source, Session):
-        session = source
-    elif isinstance(source, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
-        session = Session.from_dict(source, _reader(agent))
-    else:
-        raise ConfigurationError(
-            f"a session or the dictionary of its to_dict() is replayed, not {type(source).__name__}"
-        )
-    return session.replay(agent, system=system, edit=edit, schemas=schemas)
+        return source
+    if isinstance(source, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        return Session.from_dict(source, _reader(agent))
+    raise ConfigurationError(
+        f"a session or the dictionary of its to_dict() is replayed, not {type(source).__name__}"
+    )
 
 
 def _reader(agent: Agent | None, store: SessionStore | None = None) -> Agent:
@@ -103,9 +99,8 @@ def replay_all(
     sources: SessionStore | Iterable[Source],
     agent: Agent | None = None,
     *,
-    system: str | msgspec.UnsetType | None = msgspec.UNSET,
-    schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
     progress: Callable[[Replay], object] | None = None,
+    **options: Unpack[TodayOptions],
 ) -> Replays:
     """Replay many sessions one after the other: all of a store, or those that are given.
 
@@ -113,12 +108,12 @@ def replay_all(
     is a result with an ``error``, and the others are replayed all the same. Raises
     :class:`ConfigurationError` for what could work with none of them.
     """
-    configured(agent, schemas)
-    edits_of((), None, system)
+    configured(agent, options.get("schemas", ()))
+    edits_of((), {**options})
     results: list[Replay] = []
     for name, read in _each(sources, agent):
         try:
-            result = replay(read(), agent, system=system, schemas=schemas)
+            result = replay(read(), agent, **options)
         except AgentError as error:
             result = Replay(name, 0, 0, error=error)
         results.append(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
@@ -10,21 +10,17 @@ import msgspec
 
 from agent.engine.approvals import deciding, pending_approvals
 from agent.engine.ask import Ask, Resume
-from agent.engine.bound import Bound
 from agent.engine.compaction import Compaction, Summarize, summarize
-from agent.engine.edits import Edit, edits_of
 from agent.engine.history import added, undone
 from agent.engine.output import Output
-from agent.engine.past_requests import request_at
+from agent.engine.past import Past
 from agent.engine.prompts import Prompted, checked_message, message_of
-from agent.engine.replay import Replay, configured, replay
 from agent.engine.settings import TurnOptions, settings_of
 from agent.engine.streams import AsyncStream, Stream
 from agent.engine.unfinished import abandoning, decision, explained, resolving
 from agent.engine.view import View
-from agent.eventstore.errors import AttachmentMissing
 from agent.eventstore.events import ApprovalGranted, ApprovalRejected, HistoryCleared
-from agent.eventstore.messages import FilePart, ImagePart, Link, Message
+from agent.eventstore.messages import Message
 from agent.eventstore.rawjson import check_text
 from agent.eventstore.values import Settings
 
@@ -33,18 +29,14 @@ if TYPE_CHECKING:
 
     from agent.engine.agent import Agent
     from agent.engine.approvals import PendingApproval
-    from agent.engine.handle import Handle
-    from agent.engine.past_requests import PastRequest
     from agent.engine.stream import Response
     from agent.engine.unfinished import UnfinishedTurn
-    from agent.eventstore.record import Recorded
-    from agent.projections.diff import Difference
     from agent.projections.usage import SessionUsage
 
 T = TypeVar("T")
 
 
-class Session(Bound):
+class Session(Past):
     """A conversation with a model, kept as a log of events.
 
     Made by :meth:`Agent.session <agent.Agent.session>`. What runs a turn appends every message,
@@ -54,10 +46,6 @@ class Session(Bound):
     _instead = (
         "open it in the other place by its id, or hand over session.to_dict(); fork it to copy"
     )
-
-    def __init__(self, agent: Agent, handle: Handle) -> None:
-        self._agent = agent
-        self._handle = handle
 
     def __repr__(self) -> str:
         return f"<Session {self.session_id!r}>"
@@ -98,82 +86,6 @@ class Session(Bound):
     def parent(self) -> str | None:
         """The id of the session that this one was forked from."""
         return View(self._handle.state).parent
-
-    def at(self, version: int) -> View:
-        """The session as it was after its first ``version`` events."""
-        return View(self._handle.state_at(version))
-
-    def diff(self, other: Session | View | int) -> Difference:
-        """How another session, a view, or this one at a version, differs from this one now.
-
-        What both have in common costs nothing, whatever its length; a version is read from the
-        log. Raises :class:`UnknownStream` for a version that there is not.
-        """
-        match other:
-            case Session():
-                then = View(other._handle.state)  # noqa: SLF001 - of the same class
-            case View():
-                then = other
-            case _:
-                then = self.at(other)
-        return View(self._handle.state).diff(then)
-
-    def events(self) -> Iterator[Recorded]:
-        """Every event, inherited ones first."""
-        return self._handle.events()
-
-    def request_at(self, version: int) -> PastRequest:
-        """The model request that is recorded at a version, rebuilt to the byte from the log alone.
-
-        ``proven`` says whether it has the recorded digest. No model is asked and no key is needed.
-        Raises :class:`NoRequest` for a version that is none, :class:`UnknownStream` for one that
-        there is not, and :class:`UnknownProvider` for a provider of one's own that is not this
-        agent's.
-        """
-        return request_at(self._handle, version)
-
-    def replay(
-        self,
-        agent: Agent | None = None,
-        *,
-        system: str | msgspec.UnsetType | None = msgspec.UNSET,
-        edit: Edit | None = None,
-        schemas: Sequence[type[Any] | TypeAdapter[Any]] = (),
-    ) -> Replay:
-        """Drive the engine of today over this session, offline, up to what would be different.
-
-        With an ``agent``, turns are taken as it would take them today: its provider, model, tools,
-        settings and limits, but for what was chosen for a turn alone. Without one they are
-        configured as they were, so that only the library itself is tried. ``system`` is another
-        system prompt, ``edit`` other content by version: of a prompt, a message, an answer, a
-        tool's result. ``schemas`` are the types that ``json`` is given today; other shapes are
-        taken as recorded, with their verdicts.
-
-        Every answer and result is served from the log: no model is asked, no tool run, nothing
-        written. Of the agent's own code only its approval policies and ``schemas`` are called.
-        What the log gives no reason for is taken as it was: that somebody had a history compacted,
-        that a failed call was not tried again, how long everything took. Raises
-        :class:`UnknownProvider`, :class:`ConfigurationError`, and :class:`StoreError` for events
-        and attachments that cannot be read.
-        """
-        today = configured(agent, schemas)
-        facts = list(self._handle.events())
-        return replay(
-            facts,
-            self._handle.log.get_blob,
-            today=today,
-            provider=self._handle.provider,
-            edits=edits_of(facts, edit, system),
-        )
-
-    def attachment(self, part: ImagePart | FilePart) -> bytes:
-        """The bytes of an image or file of the history.
-
-        Raises :class:`AttachmentMissing` when the session does not hold them, as for links.
-        """
-        if isinstance(part.source, Link):
-            raise AttachmentMissing(part.source.url)
-        return part.source.data or self._handle.log.get_blob(part.source.digest)
 
     # Turns
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import msgspec
 
 from agent.engine.errors import ConfigurationError
-from agent.eventstore.rawjson import EMPTY_OBJECT, check_text, to_raw
+from agent.eventstore.rawjson import EMPTY_OBJECT, check_text, from_raw, to_raw
 from agent.eventstore.values import Settings
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class SettingsOptions(TypedDict, total=False):
     ``show_reasoning`` asks for the reasoning, or a summary of it, in words; ``prompt_cache`` has
     the provider keep the prompt for so long.
     ``tool_choice`` is ``"auto"``, ``"none"``, or for the turn's first answer ``"required"`` or the
-    name of a tool. ``extra`` goes into the request as it is, for what a provider knows and this
-    library does not.
+    name of a tool; a forced call and ``parallel_tool_calls`` are refused where there are no tools.
+    ``extra`` goes into the request as it is, for what a provider knows and this library does not.
     """
 
     temperature: float
@@ -79,6 +79,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "idempotency_key": str,
 }
 
+_UNFORCED = (None, "auto", "none")
+
 _NO_SETTINGS = TurnOptions.__optional_keys__ - SettingsOptions.__optional_keys__
 
 
@@ -117,9 +119,28 @@ def settings_of_step(settings: Settings, step: int) -> Settings:
 
     A forced tool call is forced once: if every answer had to be a call, none could end the turn.
     """
-    if step == 1 or settings.tool_choice in (None, "auto", "none"):
+    if step == 1 or settings.tool_choice in _UNFORCED:
         return settings
     return msgspec.structs.replace(settings, tool_choice=None)
+
+
+def check_tool_settings(settings: Settings, tools: Sequence[str]) -> None:
+    """Refuse what these tools cannot do. Raises :class:`ConfigurationError`.
+
+    A name that is not among them may be that of one in ``extra``.
+    """
+    choice = settings.tool_choice if settings.tool_choice not in _UNFORCED else None
+    asked = {"tool_choice": choice, "parallel_tool_calls": settings.parallel_tool_calls}
+    idle = [f"{name}={value!r}" for name, value in asked.items() if value is not None]
+    if idle and not tools:
+        raise ConfigurationError(
+            f"{' and '.join(idle)} can do nothing without tools: pass Agent(tools=[...]), or leave "
+            "it out; what is meant for the provider's own tools goes into extra={...}"
+        )
+    if choice not in (None, "required", *tools) and "tools" not in from_raw(settings.extra):
+        raise ConfigurationError(
+            f"tool_choice={choice!r} names none of the agent's tools: {', '.join(tools)}"
+        )
 
 
 def _check(name: str, value: object, kinds: type | tuple[type, ...]) -> None:

@@ -39,7 +39,7 @@ from agent.engine.failures import failure_of
 from agent.engine.intents import Intents
 from agent.engine.provider import Prompt
 from agent.engine.retries import retry_delay
-from agent.engine.settings import settings_of_step
+from agent.engine.settings import check_tool_settings, settings_of_step
 from agent.engine.stream import Response
 from agent.engine.unfinished import mending
 from agent.eventstore.errors import AgentError, StoreError
@@ -135,6 +135,7 @@ class TurnSteps(Generic[T]):
             for event in mending(self._turn, self._setup.tools):
                 self._journal.record(event)
             return
+        check_tool_settings(self._ask.settings, self._setup.tools.names)
         self._declare_tools()
         self._hold(
             TurnStarted(
@@ -254,14 +255,15 @@ class TurnSteps(Generic[T]):
         return (yield CallModel(msgspec.structs.replace(request, deadline=self._deadline.left)))
 
     def _prompt(self, step: int) -> Prompt:
-        conversation, turn = self._journal.state.conversation, self._turn
+        conversation, turn, ask = self._journal.state.conversation, self._turn, self._ask
+        switched = isinstance(ask, Resume) and ask.switch
         return Prompt(
-            turn.asked.model if turn.asked else self._ask.model,
+            turn.asked.model if turn.asked and not switched else ask.model,
             conversation.system,
             conversation.tools.definitions,
             settings_of_step(turn.input.settings, step),
             turn.input.output,
-            self._ask.stream,
+            ask.stream,
         )
 
     def _respond(self, answered: Answered) -> None:

@@ -246,7 +246,7 @@ def _check_approved(session_id: str, turn: Turn) -> None:
 
 def _check_shape(turn: Turn, given: OutputSchema | None) -> None:
     recorded = turn.input.output
-    if _same_shape(recorded, given):
+    if same_shape(recorded, given):
         return
     if recorded is None:
         raise ConfigurationError("the turn was not asked for a shape: resume() without schema=")
@@ -257,7 +257,8 @@ def _check_shape(turn: Turn, given: OutputSchema | None) -> None:
     )
 
 
-def _same_shape(one: OutputSchema | None, other: OutputSchema | None) -> bool:
+def same_shape(one: OutputSchema | None, other: OutputSchema | None) -> bool:
+    """Whether two turns were asked for the same shape, or both for none."""
     if one is None or other is None:
         return one is other
     return bool(from_raw(one.schema) == from_raw(other.schema))
@@ -271,7 +272,7 @@ def check_same(session_id: str, turn: Turn, ask: Ask[Any]) -> None:
     """
     recorded = turn.input
     shape = None if ask.output is None else ask.output.schema
-    if recorded.input != ask.input or not _same_shape(recorded.output, shape):
+    if recorded.input != ask.input or not same_shape(recorded.output, shape):
         key = recorded.idempotency_key or ""
         raise IdempotencyMismatch(session_id, key, turn.started, recorded.input, ask.input)
 

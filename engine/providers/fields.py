@@ -1,4 +1,4 @@
-"""Settings and attachments as the fields of a body, in the words of a protocol."""
+"""Settings, tools and attachments as the fields of a body, in the words of a protocol."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from agent.eventstore.messages import Blob, Link
 from agent.eventstore.rawjson import from_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from agent.engine.providers.wire import Object
     from agent.eventstore.messages import ToolCallPart, ToolResultPart
-    from agent.eventstore.values import Settings
+    from agent.eventstore.values import Settings, ToolDefinition
+
+_encode = msgspec.json.encode
 
 _OWN = ("extra", "tool_choice", "parallel_tool_calls")
 """Settings that each protocol says in a way of its own."""
@@ -44,6 +46,35 @@ def settings_fields(settings: Settings, names: Mapping[str, str], provider: str)
     return {theirs: given[ours] for ours, theirs in names.items() if given[ours] is not None}
 
 
+def function_tool(tool: ToolDefinition) -> Object:
+    """A tool as Chat Completions has it, and who took after it."""
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }
+    return {"type": "function", "function": function}
+
+
+def tool_settings(settings: Settings, named: Callable[[str], Object]) -> Object:
+    """Which tools may be called, as the APIs of OpenAI say it; ``named`` forces one tool."""
+    choice = settings.tool_choice
+    words = (None, "auto", "none", "required")
+    said = {
+        "tool_choice": choice if choice in words else named(choice),
+        "parallel_tool_calls": settings.parallel_tool_calls,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def check_several_calls(settings: Settings, provider: str) -> None:
+    """Raise :class:`ConfigurationError` for one call at a time, where a protocol cannot say so."""
+    if settings.parallel_tool_calls is False:
+        raise ConfigurationError(
+            f"{provider} cannot be kept to one tool call at a time: leave parallel_tool_calls out"
+        )
+
+
 def with_extra(
     fields: Mapping[str, Any], settings: Settings, fixed: Collection[str]
 ) -> dict[str, Any]:
@@ -62,16 +93,26 @@ def with_extra(
 def joined_fields(fields: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Both together: an object that both have is one, at any depth, and so is a list.
 
-    So a server's own tools stand beside ours.
+    So a server's own tools stand beside ours. An entry that both lists have is there once.
     """
     joined = {**fields, **more}
     for key, value in more.items():
         known = fields.get(key)
         if isinstance(known, dict) and isinstance(value, dict):
             joined[key] = joined_fields(cast("Object", known), cast("Object", value))
-        elif isinstance(known, list) and isinstance(value, list):
-            joined[key] = [*cast("list[Any]", known), *cast("list[Any]", value)]
+        elif isinstance(known, list | tuple) and isinstance(value, list):
+            joined[key] = _joined_lists(cast("Sequence[Any]", known), cast("list[Any]", value))
     return joined
+
+
+def _joined_lists(known: Sequence[Any], more: Sequence[Any]) -> list[Any]:
+    there = {_canonical(item) for item in known}
+    return [*known, *(item for item in more if _canonical(item) not in there)]
+
+
+def _canonical(value: object) -> bytes:
+    """The same bytes for values that are equal as JSON, raw JSON inside of them included."""
+    return _encode(msgspec.json.decode(_encode(value)), order="sorted")
 
 
 def in_call_order(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MOST_CALLS = 1000
 """An answer with more calls is no answer: each would be run."""
 
+MOST_PARTS = 10_000
+"""An answer with more parts that cannot be joined is no answer."""
+
 _END = "[DONE]"
 _SHOWN = 80
 
@@ -30,7 +33,8 @@ class Reading(ABC):
     """What an API makes of the objects of one answer. Each step raises :class:`ProviderError`.
 
     ``began`` says whether any of the answer has come, ``complete`` whether a body may end here,
-    ``ended`` whether the answer is over, whatever may follow.
+    ``ended`` whether the answer is over, whatever may follow; ``called`` how many tool calls have
+    come.
     """
 
     lists = False
@@ -41,6 +45,7 @@ class Reading(ABC):
         self.began = False
         self.complete = False
         self.ended = False
+        self.called = 0
 
     @property
     def provider(self) -> str:
@@ -59,16 +64,25 @@ class Reading(ABC):
     def answer(self) -> Answer:
         """The whole answer."""
 
+    def check_parts(self, count: int) -> None:
+        """Raise :class:`MalformedResponse` if so many parts are too many."""
+        if count > MOST_PARTS:
+            raise malformed(self.provider, f"more than {MOST_PARTS} parts")
 
-def _bounded(reading: Reading) -> Answer:
+
+def _bounded(reading: Reading, deltas: Iterator[Delta]) -> Iterator[Delta]:
+    """What an object of the answer gives. Raises :class:`ProviderError`."""
+    yield from deltas
+    if reading.called > MOST_CALLS:
+        raise malformed(reading.provider, f"more than {MOST_CALLS} tool calls")
+
+
+def _answer(reading: Reading) -> Answer:
     """The answer. Raises :class:`ProviderError`."""
     try:
-        answer = reading.answer()
+        return reading.answer()
     except RecursionError as error:
         raise malformed(reading.provider, "it is nested too deep") from error
-    if len(answer.message.tool_calls) > MOST_CALLS:
-        raise malformed(reading.provider, f"more than {MOST_CALLS} tool calls")
-    return answer
 
 
 class WholeParser:
@@ -91,13 +105,15 @@ class WholeParser:
         value = decoded(self._body, reading.provider)
         if isinstance(value, list) and reading.lists:
             for item in cast("list[object]", value):
-                yield from reading.event("message", an_object(item, reading.provider))
+                event = reading.event("message", an_object(item, reading.provider))
+                yield from _bounded(reading, event)
         else:
-            yield from reading.whole(an_object(cast("object", value), reading.provider))
+            whole = reading.whole(an_object(cast("object", value), reading.provider))
+            yield from _bounded(reading, whole)
 
     def answer(self) -> Answer:
         """The answer. Raises :class:`ProviderError`."""
-        return _bounded(self._reading)
+        return _answer(self._reading)
 
 
 class StreamParser(ABC):
@@ -151,7 +167,7 @@ class StreamParser(ABC):
         """The answer. Raises :class:`ProviderError`, also for a stream that was cut."""
         if self._whole is None and not (self.ended or self._reading.complete):
             raise self._cut()
-        return _bounded(self._reading)
+        return _answer(self._reading)
 
     def _cut(self) -> MalformedResponse:
         provider = self._reading.provider
@@ -178,7 +194,7 @@ class StreamParser(ABC):
         item = an_object(decoded(data, provider), provider)
         if event.event == "error" and not item.get("error"):
             item = {"error": item}
-        yield from self._reading.event(event.event, item)
+        yield from _bounded(self._reading, self._reading.event(event.event, item))
 
 
 class EventParser(StreamParser):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
+from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from agent.engine.errors import InvalidPrompt
+from agent.engine.providers.wire import Object, as_objects, as_string
 from agent.eventstore.messages import Blob, Link, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+    from agent.engine.providers.origin import Origin
+    from agent.eventstore.messages import ToolCallPart
 
 _DATA = "data:"
 _BASE64 = ";base64"
@@ -36,14 +42,14 @@ class CallNames:
         self._taken: set[str] = set()
         self._waiting: deque[tuple[str, str, str]] = deque()
 
-    def call(self, provider_id: str, name: str) -> str:
-        """The id of the next call; ``provider_id`` is "" where there is none."""
-        call_id = provider_id
+    def call(self, part: ToolCallPart) -> ToolCallPart:
+        """The next call, which has the provider's id or "", under its name here."""
+        call_id = provider_id = part.call_id
         while not call_id or call_id in self._taken:
             call_id = f"call_0_{len(self._taken)}{'_' if call_id else ''}"
         self._taken.add(call_id)
-        self._waiting.append((call_id, provider_id, name))
-        return call_id
+        self._waiting.append((call_id, provider_id, part.name))
+        return msgspec.structs.replace(part, call_id=call_id, provider_id=provider_id or None)
 
     def result(self, provider_id: str, name: str = "") -> str:
         """The call that a result answers: by the provider's id, else by its name, else the oldest.
@@ -56,6 +62,54 @@ class CallNames:
                 del self._waiting[position]
                 return call_id
         raise InvalidPrompt(f"the result for {provider_id or name!r} answers no call before it")
+
+
+class MessageReader(ABC):
+    """Reads the messages of a body one by one; ``field`` is where the body holds them."""
+
+    field: ClassVar[str] = "messages"
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._names = CallNames()
+
+    def read(self, items: Sequence[Object], first: int = 0) -> Iterator[Message]:
+        """The messages that these say, the first of which has this place in the body.
+
+        Raises :class:`InvalidPrompt`, which names the place.
+        """
+        for place, item in enumerate(items, first):
+            with placed(self.field, place):
+                yield from self._read(item)
+
+    @abstractmethod
+    def _read(self, item: Object) -> Iterator[Message]:
+        """The messages that one item says."""
+
+
+@contextmanager
+def placed(field: str, place: int) -> Generator[None]:
+    """An :class:`InvalidPrompt` of what is done here names the place in the body."""
+    try:
+        yield
+    except InvalidPrompt as error:
+        raise InvalidPrompt(f"{field}[{place}]: {error}") from error
+
+
+def parted(
+    items: Sequence[Object], is_system: Callable[[Object], bool]
+) -> tuple[Sequence[Object], Sequence[Object]]:
+    """The system's items that a conversation begins with, and the others."""
+    others = (place for place, item in enumerate(items) if not is_system(item))
+    first = next(others, len(items))
+    return items[:first], items[first:]
+
+
+def text_of(content: object) -> str:
+    """Content that may only be text, in one piece or in several."""
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(as_string(item.get("text")) for item in as_objects(content))
 
 
 def joined(messages: Iterable[Message]) -> tuple[Message, ...]:

@@ -11,6 +11,7 @@ from agent import Agent, Session
 from agent.engine.errors import UnknownProvider
 from agent.engine.handle import Handle
 from agent.engine.replay import replay
+from agent.engine.rewriting import rewritten
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.errors import AgentError
 
@@ -71,6 +72,8 @@ def _replay(agent: Agent, handle: Handle, *, own: bool) -> None:
     if own:
         found = replay(facts, read, today=agent.configuration())
         assert found.divergence is None, f"{found.divergence}\n{_listed(events)}"
+        written = rewritten(facts, read, agent.configuration())
+        assert [f.hash for f in written] == [f.hash for f in facts], _listed(events)
 
 
 def _listed(events: list[Any]) -> str:

@@ -107,6 +107,17 @@ def test_what_the_model_is_told():
     assert (settings.max_tokens, settings.stop) == (None, None)
 
 
+def test_settings_of_tools_that_are_not_there():
+    """They refuse the agent's turns, but do not stand in the way of a summary."""
+    provider = ScriptedModel(["sum"])
+    session = Agent(provider, tool_choice="required", parallel_tool_calls=False).session(
+        messages=[Message.user("a"), Message.assistant("b")]
+    )
+    assert session.compact(keep_last=0).summary == "sum"
+    with pytest.raises(ConfigurationError, match="can do nothing without tools"):
+        session.run("c")
+
+
 def test_on_the_wire(openai_env: ChatServer):
     """On the wire the tools stay declared, for the calls of the history, but are forbidden."""
     with Agent("openai", "gpt-4o", tools=[add]) as agent:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from agent import ImagePart, Message, Session, TextPart
@@ -129,8 +128,8 @@ def test_calls_of_an_answer(session: Session, given: ToolCallPart, provider_id: 
 def test_the_system_prompt(session: Session, given: str | None, expected: str | None) -> None:
     """From the beginning, whatever it was and however often it was changed."""
     facts = list(session.events())
-    assert edits_of(facts, None, given) == {1: expected}
-    (event,) = changed(session, edits_of(facts, None, given)).values()
+    assert edits_of(facts, {"system": given}) == {1: expected}
+    (event,) = changed(session, edits_of(facts, {"system": given})).values()
     assert event.system == expected
 
 
@@ -141,14 +140,14 @@ def test_every_system_prompt_is_replaced() -> None:
     session = agent_of("b", store=store).session("s", system="Two")
     session.run("2")
     facts = list(session.events())
-    found = edits_of(facts, {1: "Mine", 2: "Prompt"}, "Three")
+    found = edits_of(facts, {"edit": {1: "Mine", 2: "Prompt"}, "system": "Three"})
     assert found == {1: "Mine", 6: "Three", 2: "Prompt"}
 
 
 def test_nothing_to_replace(session: Session) -> None:
     """Without edits the events are those of the record."""
     facts = list(session.events())
-    assert edits_of(facts, None, msgspec.UNSET) == {}
+    assert edits_of(facts, {}) == {}
     assert all(new is old for new, old in zip(edited(facts, {}), facts, strict=True))
     assert edited([], {}) == []
 
@@ -198,10 +197,10 @@ def test_what_is_no_edit(edit: Any) -> None:
     """Contents come by their versions."""
     words = f"edit= takes {{version: content}}, not {type(edit).__name__}"
     with pytest.raises(ConfigurationError, match=words):
-        edits_of([], edit, msgspec.UNSET)
+        edits_of([], {"edit": edit})
 
 
 def test_a_system_prompt_that_is_none() -> None:
     """It is refused whatever the session has."""
     with pytest.raises(ConfigurationError, match="a system prompt is text, not int"):
-        edits_of([], None, 3)  # pyright: ignore[reportArgumentType]
+        edits_of([], {"system": 3})  # pyright: ignore[reportArgumentType]

@@ -238,6 +238,7 @@ def test_nothing_is_written(live: Callable[[], Life], tmp_path: Path) -> None:
         replay_all(store, agent)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
         assert copy._handle.journal.committed.head == head
+        assert head is not None
         assert keeper.session(copy.session_id).version == copy.version == head.version
 
 

@@ -5,8 +5,9 @@ import pytest
 from agent import Agent
 from agent.engine.errors import ConfigurationError
 from agent.engine.scripted import ScriptedModel
-from agent.engine.settings import CompactionPolicy, Limits, settings_of
+from agent.engine.settings import CompactionPolicy, Limits, check_tool_settings, settings_of
 from agent.eventstore.errors import InvalidEvent
+from agent.eventstore.rawjson import to_raw
 from agent.eventstore.values import Settings
 
 
@@ -100,6 +101,62 @@ def test_impossible_settings(options: Any, words: str):
         settings_of(options)
 
     assert str(raised.value) == words
+
+
+NO_TOOLS = (
+    " can do nothing without tools: pass Agent(tools=[...]), or leave it out; what is meant for "
+    "the provider's own tools goes into extra={...}"
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tools", "words"),
+    [
+        (Settings(tool_choice="required"), (), f"tool_choice='required'{NO_TOOLS}"),
+        (Settings(tool_choice="add"), (), f"tool_choice='add'{NO_TOOLS}"),
+        (Settings(parallel_tool_calls=True), (), f"parallel_tool_calls=True{NO_TOOLS}"),
+        (
+            Settings(tool_choice="required", parallel_tool_calls=False),
+            (),
+            f"tool_choice='required' and parallel_tool_calls=False{NO_TOOLS}",
+        ),
+        (
+            Settings(tool_choice="none", parallel_tool_calls=False),
+            (),
+            f"parallel_tool_calls=False{NO_TOOLS}",
+        ),
+        (
+            Settings(tool_choice="ad"),
+            ("add", "sub"),
+            "tool_choice='ad' names none of the agent's tools: add, sub",
+        ),
+    ],
+)
+def test_settings_of_tools_that_are_not_there(
+    settings: Settings, tools: tuple[str, ...], words: str
+):
+    """What would not be noticed to do nothing is refused, with what to do instead."""
+    with pytest.raises(ConfigurationError) as raised:
+        check_tool_settings(settings, tools)
+
+    assert str(raised.value) == words
+
+
+@pytest.mark.parametrize(
+    ("settings", "tools"),
+    [
+        (Settings(), ()),
+        (Settings(tool_choice="auto"), ()),
+        (Settings(tool_choice="none"), ()),
+        (Settings(tool_choice="none"), ("add",)),
+        (Settings(tool_choice="required", parallel_tool_calls=False), ("add",)),
+        (Settings(tool_choice="add"), ("sub", "add")),
+        (Settings(tool_choice="search", extra=to_raw({"tools": []}, of="extra")), ("add",)),
+    ],
+)
+def test_settings_that_tools_can_take(settings: Settings, tools: tuple[str, ...]):
+    """Neither what asks for nothing, nor what names a tool of the provider's, is refused."""
+    check_tool_settings(settings, tools)
 
 
 def test_unknown_settings():

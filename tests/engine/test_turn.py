@@ -6,6 +6,7 @@ from agent.engine.effects import (
     LoadAttachments,
     StartTools,
 )
+from agent.engine.errors import ConfigurationError
 from agent.engine.journal import Journal
 from agent.engine.scripted import Call
 from agent.engine.stream import Response, ToolCallEvent, ToolResultEvent
@@ -343,6 +344,15 @@ def test_what_cannot_be_recorded_leaves_an_interrupted_turn():
     stage = Stage(TurnStarted(input=Message.user("lost"), settings=Settings(), owner=OWNER))
     with pytest.raises(InvalidEvent, match="lone surrogate"):
         stage.begin("\ud800")
+
+    assert stage.commits == []
+
+
+def test_a_tool_that_is_not_there_is_refused_before_anything_is_recorded():
+    """A choice that cannot be kept begins no turn, and ends no interrupted one."""
+    stage = Stage(TurnStarted(input=Message.user("lost"), settings=Settings(), owner=OWNER))
+    with pytest.raises(ConfigurationError, match="tool_choice='required' can do nothing"):
+        stage.begin(settings=Settings(tool_choice="required"))
 
     assert stage.commits == []
 

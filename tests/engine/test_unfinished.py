@@ -171,6 +171,16 @@ def test_a_change_of_the_history_closes_the_door():
         session.resume()
 
 
+def test_a_forced_tool_that_is_gone():
+    """A turn that began goes on as its log says, even if no such turn could begin today."""
+    session = agent_of(Call("add", {"a": 1, "b": 2}), "3", tools=[add]).session("s")
+    session.run("Add", tool_choice="required", parallel_tool_calls=False)
+    version = kinds(session).index("model.requested") + 1
+    again = agent_of("3", store=cut(list(session.events()), version)).session("s")
+
+    assert again.resume().text == "3"
+
+
 def test_tools_of_now_are_offered():
     """A resumed turn offers the tools that there are now; a call of another is answered."""
     facts = recorded(World().agent([asks("pay"), "x"]).session("s"), "Do it")

@@ -84,6 +84,10 @@ class CollectedCalls:
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, list[_Call]] = {}
 
+    def __len__(self) -> int:
+        """How many calls have begun."""
+        return len(self._calls)
+
     def add(self, fragments: Sequence[Object]) -> None:
         """Take the fragments of one delta, or the calls of a whole answer."""
         taken: set[_Call] = set()

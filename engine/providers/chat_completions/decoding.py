@@ -15,7 +15,14 @@ from agent.engine.providers.chat_completions.said import (
     said_parts,
     text_part,
 )
-from agent.engine.providers.transcript import CallNames, Transcript, joined, source_of
+from agent.engine.providers.transcript import (
+    MessageReader,
+    Transcript,
+    joined,
+    parted,
+    source_of,
+    text_of,
+)
 from agent.engine.providers.wire import Object, as_object, as_objects, as_string
 from agent.eventstore.messages import (
     FilePart,
@@ -44,38 +51,25 @@ def read_body(body: Object, origin: Origin) -> Transcript:
     items = as_objects(given)
     if not isinstance(given, list) or len(items) != len(cast("list[Any]", given)):
         raise InvalidPrompt("messages is a list of objects")
-    leading = 0
-    while leading < len(items) and items[leading].get("role") in _SYSTEM:
-        leading += 1
-    system = [_text(item.get("content")) for item in items[:leading]]
-    messages = joined(_Messages(origin).read(items, leading))
+    leading, rest = parted(items, lambda item: item.get("role") in _SYSTEM)
+    system = [text_of(item.get("content")) for item in leading]
+    messages = joined(_Messages(origin).read(rest, len(leading)))
     return Transcript("\n\n".join(system) or None, messages)
 
 
-class _Messages:
-    def __init__(self, origin: Origin) -> None:
-        self._origin = origin
-        self._names = CallNames()
-
-    def read(self, items: list[Object], start: int) -> Iterator[Message]:
-        for place, item in enumerate(items[start:], start):
-            try:
-                yield self._message(item)
-            except InvalidPrompt as error:
-                raise InvalidPrompt(f"messages[{place}]: {error}") from error
-
-    def _message(self, item: Object) -> Message:
+class _Messages(MessageReader):
+    def _read(self, item: Object) -> Iterator[Message]:
         match item.get("role"):
             case "user":
-                return Message("user", tuple(self._asked(item)))
+                yield Message("user", tuple(self._asked(item)))
             case "system" | "developer" as role:
                 # Ours have no such role; sent back to where they came from, they have it again.
                 kept = OpaquePart(self._origin.opaque({"message": {"role": role}}))
-                return Message("user", (*self._asked(item), kept))
+                yield Message("user", (*self._asked(item), kept))
             case "assistant":
-                return Message("assistant", tuple(self._said(item)))
+                yield Message("assistant", tuple(self._said(item)))
             case "tool" | "function":
-                return Message.tool(self._result(item))
+                yield Message.tool(self._result(item))
             case role:
                 raise InvalidPrompt(f"no message of Chat Completions has the role {role!r}")
 
@@ -128,11 +122,11 @@ class _Messages:
             raise InvalidPrompt("a tool call has no name")
         if isinstance(arguments, dict):
             arguments = msgspec.json.encode(arguments).decode()
-        call_id = self._names.call(provider_id, name)
         raw = {key: value for key, value in item.items() if key not in ("index", "id")}
         raw |= {"id": provider_id} if provider_id in kept else {}
         opaque = self._origin.opaque(raw) if more_of(item) or provider_id in kept else None
-        return ToolCallPart(call_id, name, as_string(arguments), provider_id or None, opaque)
+        call = ToolCallPart(provider_id, name, as_string(arguments), opaque=opaque)
+        return self._names.call(call)
 
     def _result(self, item: Object) -> ToolResultPart:
         call_id = self._names.result(
@@ -157,9 +151,3 @@ def _without(item: Object, kind: str, *said: str) -> Object:
     inner = {key: value for key, value in as_object(item.get(kind)).items() if key not in said}
     outer = {key: value for key, value in item.items() if key not in ("type", kind)}
     return outer | ({kind: inner} if inner else {})
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n\n".join(as_string(item.get("text")) for item in as_objects(content))

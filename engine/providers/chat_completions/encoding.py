@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.engine.provider import Frame
-from agent.engine.providers.fields import settings_fields, with_extra
+from agent.engine.providers.fields import function_tool, settings_fields, tool_settings, with_extra
 from agent.engine.providers.strict_schema import strict_schema
 from agent.eventstore.rawjson import from_raw
 
 if TYPE_CHECKING:
     from agent.engine.provider import Prompt
     from agent.engine.providers.vendors import ChatDialect
-    from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
+    from agent.eventstore.values import OutputSchema
 
 _encode = msgspec.json.encode
 
@@ -48,8 +48,8 @@ def encode_frame(prompt: Prompt, dialect: ChatDialect, provider: str) -> Frame:
     trailing = b""
     fields: dict[str, Any] = {"model": prompt.model}
     if prompt.tools:
-        fields["tools"] = [_tool_definition(tool) for tool in prompt.tools]
-        fields |= _tool_settings(prompt.settings)
+        fields["tools"] = [function_tool(tool) for tool in prompt.tools]
+        fields |= tool_settings(prompt.settings, _named)
     if prompt.output is not None:
         if dialect.json_schema:
             fields["response_format"] = _response_format(prompt.output)
@@ -83,27 +83,8 @@ def _told(output: OutputSchema) -> str:
     return f"Answer with one JSON object that fits this JSON Schema, and nothing else:\n{schema}"
 
 
-def _tool_definition(tool: ToolDefinition) -> dict[str, Any]:
-    function = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-    }
-    return {"type": "function", "function": function}
-
-
-def _tool_settings(settings: Settings) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    match settings.tool_choice:
-        case None:
-            pass
-        case "auto" | "none" | "required":
-            fields["tool_choice"] = settings.tool_choice
-        case name:
-            fields["tool_choice"] = {"type": "function", "function": {"name": name}}
-    if settings.parallel_tool_calls is not None:
-        fields["parallel_tool_calls"] = settings.parallel_tool_calls
-    return fields
+def _named(tool: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": tool}}
 
 
 def _response_format(output: OutputSchema) -> dict[str, Any]:

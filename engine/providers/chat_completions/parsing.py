@@ -125,6 +125,7 @@ class ChatReading(Reading):
         calls = said.get("tool_calls")
         if isinstance(calls, list):
             self.calls.add(as_objects(cast("list[Any]", calls)))
+            self.called = len(self.calls)
         else:
             self._check_absent(calls, "tool_calls")
 

@@ -8,7 +8,7 @@ import msgspec
 
 from agent.engine.errors import InvalidPrompt
 from agent.engine.providers.generate_content.parts import camel, read_part
-from agent.engine.providers.transcript import CallNames, Transcript
+from agent.engine.providers.transcript import MessageReader, Transcript
 from agent.engine.providers.wire import Object, as_object, as_objects, as_string
 from agent.eventstore.messages import Message, Part, TextPart, ToolCallPart, ToolResultPart
 
@@ -17,36 +17,30 @@ if TYPE_CHECKING:
 
     from agent.engine.providers.origin import Origin
 
-replace = msgspec.structs.replace
-
 
 def read_body(body: Object, origin: Origin) -> Transcript:
     """The conversation of a body. Raises :class:`InvalidPrompt`."""
     system = as_object(body.get("systemInstruction") or body.get("system_instruction"))
     texts = [as_string(part.get("text")) for part in as_objects(system.get("parts"))]
-    reader = _Contents(origin)
-    contents = as_objects(body.get("contents"))
-    messages = (message for content in contents for message in reader.read(content))
-    return Transcript("\n\n".join(texts) or None, tuple(messages))
+    messages = tuple(_Contents(origin).read(as_objects(body.get("contents"))))
+    return Transcript("\n\n".join(texts) or None, messages)
 
 
-class _Contents:
-    def __init__(self, origin: Origin) -> None:
-        self._origin = origin
-        self._names = CallNames()
+class _Contents(MessageReader):
+    field = "contents"
 
-    def read(self, content: Object) -> Iterator[Message]:
-        parts = [camel(item) for item in as_objects(content.get("parts"))]
-        match content.get("role"):
+    def _read(self, item: Object) -> Iterator[Message]:
+        parts = [camel(part) for part in as_objects(item.get("parts"))]
+        match item.get("role"):
             case "model":
-                yield Message("assistant", tuple(self._said(item) for item in parts))
+                yield Message("assistant", tuple(self._said(part) for part in parts))
             case "user" | "function" | None:
-                results = [item for item in parts if "functionResponse" in item]
-                others = [item for item in parts if "functionResponse" not in item]
+                results = [part for part in parts if "functionResponse" in part]
+                others = [part for part in parts if "functionResponse" not in part]
                 if results:
-                    yield Message.tool(*(self._result(item) for item in results))
+                    yield Message.tool(*(self._result(part) for part in results))
                 if others:
-                    yield Message("user", tuple(self._part(item) for item in others))
+                    yield Message("user", tuple(self._part(part) for part in others))
             case role:
                 raise InvalidPrompt(f"no content of Gemini has the role {role!r}")
 
@@ -58,10 +52,7 @@ class _Contents:
 
     def _said(self, item: Object) -> Part:
         part = self._part(item)
-        if not isinstance(part, ToolCallPart):
-            return part
-        call_id = self._names.call(part.call_id, part.name)
-        return replace(part, call_id=call_id, provider_id=part.call_id or None)
+        return self._names.call(part) if isinstance(part, ToolCallPart) else part
 
     def _result(self, item: Object) -> ToolResultPart:
         said = as_object(item["functionResponse"])

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agent.engine.errors import ConfigurationError
 from agent.engine.provider import Frame
-from agent.engine.providers.fields import in_call_order, settings_fields, with_extra
+from agent.engine.providers.fields import (
+    check_several_calls,
+    in_call_order,
+    settings_fields,
+    with_extra,
+)
 from agent.engine.providers.generate_content.parts import SIGNATURE, write_part
 from agent.engine.providers.wire import Object, as_object
 from agent.eventstore.messages import FilePart, ImagePart, TextPart
@@ -165,8 +169,7 @@ def _declaration(tool: ToolDefinition) -> dict[str, Any]:
 
 
 def _tool_config(settings: Settings, provider: str) -> dict[str, Any]:
-    if settings.parallel_tool_calls is False:
-        raise ConfigurationError(f"{provider} cannot be kept to one tool call at a time")
+    check_several_calls(settings, provider)
     choice = settings.tool_choice
     if choice is None:
         return {}

@@ -40,8 +40,6 @@ _FINISH: dict[str, FinishReason] = {
     **dict.fromkeys(_FILTERED, "content_filter"),
 }
 _PLAIN = {"text", "thought"}
-MOST_PARTS = 10_000
-"""An answer with more parts that cannot be joined is no answer."""
 
 
 class _Said:
@@ -114,9 +112,9 @@ class GenerateReading(Reading):
         if said.plain and not text:
             return
         if not (self.said and self.said[-1].takes(said)):
-            if len(self.said) == MOST_PARTS:
-                raise malformed(self.provider, f"more than {MOST_PARTS} parts")
             self.said.append(said)
+            self.called += "functionCall" in item
+            self.check_parts(len(self.said))
         if text:
             yield ReasoningDelta(text) if said.thought else TextDelta(text)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from agent.engine.errors import InvalidPrompt
 from agent.engine.providers.messages.blocks import Block
-from agent.engine.providers.transcript import CallNames, Transcript, blob_of, joined
+from agent.engine.providers.transcript import MessageReader, Transcript, blob_of, joined
 from agent.engine.providers.wire import Object, as_object, as_objects, as_string
 from agent.eventstore.messages import (
     Blob,
@@ -44,21 +42,16 @@ def _items(content: object) -> list[Object]:
     return as_objects(content)
 
 
-class _Messages:
-    def __init__(self, origin: Origin) -> None:
-        self._origin = origin
-        self._names = CallNames()
-
-    def read(self, items: list[Object]) -> Iterator[Message]:
-        for item in items:
-            content = _items(item.get("content"))
-            match item.get("role"):
-                case "user" | "system":
-                    yield from self._given(content)
-                case "assistant":
-                    yield Message("assistant", tuple(self._said(content)))
-                case role:
-                    raise InvalidPrompt(f"no message of Messages has the role {role!r}")
+class _Messages(MessageReader):
+    def _read(self, item: Object) -> Iterator[Message]:
+        content = _items(item.get("content"))
+        match item.get("role"):
+            case "user" | "system":
+                yield from self._given(content)
+            case "assistant":
+                yield Message("assistant", tuple(self._said(content)))
+            case role:
+                raise InvalidPrompt(f"no message of Messages has the role {role!r}")
 
     def _given(self, content: list[Object]) -> Iterator[Message]:
         """A message of the user; its results come first, as a message of the tools."""
@@ -75,11 +68,7 @@ class _Messages:
             tuple(block.begin())
             part = block.part(self._origin)
             if isinstance(part, ToolCallPart):
-                provider_id = part.call_id
-                call_id = self._names.call(provider_id, part.name)
-                yield msgspec.structs.replace(
-                    part, call_id=call_id, provider_id=provider_id or None
-                )
+                yield self._names.call(part)
             elif part is not None:
                 yield part
 

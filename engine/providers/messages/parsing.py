@@ -38,8 +38,6 @@ _FINISH: dict[str, FinishReason] = {
     "pause_turn": "paused",
     "refusal": "refusal",
 }
-_MOST_BLOCKS = 10_000
-"""An answer with more is no answer: each call in it would be run."""
 
 
 class MessagesReading(Reading):
@@ -102,10 +100,12 @@ class MessagesReading(Reading):
         self._count(message)
 
     def _begin(self, index: int, item: Object) -> Iterator[Delta]:
-        if index in self._blocks or len(self._blocks) == _MOST_BLOCKS:
-            raise malformed(self.provider, f"block {index} is one too many")
-        self._blocks[index] = Block(item)
-        return self._blocks[index].begin()
+        if index in self._blocks:
+            raise malformed(self.provider, f"block {index} begins twice")
+        block = self._blocks[index] = Block(item)
+        self.called += block.kind == "tool_use"
+        self.check_parts(len(self._blocks))
+        return block.begin()
 
     def _growing(self, index: int) -> Block:
         """The block that a delta belongs to: what is shown as it comes is told block by block."""

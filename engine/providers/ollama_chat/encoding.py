@@ -12,7 +12,14 @@ import msgspec
 
 from agent.engine.errors import ConfigurationError
 from agent.engine.provider import Frame
-from agent.engine.providers.fields import base64_of, in_call_order, settings_fields, with_extra
+from agent.engine.providers.fields import (
+    base64_of,
+    check_several_calls,
+    function_tool,
+    in_call_order,
+    settings_fields,
+    with_extra,
+)
 from agent.engine.providers.wire import Object, as_string
 from agent.eventstore.messages import (
     FilePart,
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
     from agent.engine.provider import MessageContext, Prompt
     from agent.engine.providers.origin import Origin
     from agent.eventstore.messages import Message, ToolResultPart
-    from agent.eventstore.values import Settings, ToolDefinition
+    from agent.eventstore.values import Settings
 
 _encode = msgspec.json.encode
 
@@ -143,7 +150,7 @@ def encode_frame(prompt: Prompt, provider: str) -> Frame:
         leading = (_encode({"role": "system", "content": prompt.system}),)
     fields: dict[str, Any] = {"model": prompt.model, "stream": prompt.stream}
     if prompt.tools and _may_call(prompt.settings, provider):
-        fields["tools"] = [_tool_definition(tool) for tool in prompt.tools]
+        fields["tools"] = [function_tool(tool) for tool in prompt.tools]
     if prompt.output is not None:
         fields["format"] = prompt.output.schema
     options = settings_fields(prompt.settings, _SETTINGS, provider)
@@ -156,21 +163,12 @@ def encode_frame(prompt: Prompt, provider: str) -> Frame:
     return Frame(b'{"messages":[', leading, b"]," + _encode(fields)[1:])
 
 
-def _tool_definition(tool: ToolDefinition) -> dict[str, Any]:
-    function = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-    }
-    return {"type": "function", "function": function}
-
-
 def _may_call(settings: Settings, provider: str) -> bool:
     """Whether the model is shown its tools. Raises for a choice that no server would heed."""
-    if settings.parallel_tool_calls is False:
-        raise ConfigurationError(f"{provider} cannot be kept to one tool call at a time")
+    check_several_calls(settings, provider)
     if settings.tool_choice not in (None, "auto", "none"):
         raise ConfigurationError(
-            f"{provider} cannot be made to call a tool: tool_choice is 'auto' or 'none'"
+            f"{provider} cannot be made to call a tool: tool_choice takes 'auto' or 'none', not "
+            f"{settings.tool_choice!r}; ask for the call in the prompt"
         )
     return settings.tool_choice != "none"

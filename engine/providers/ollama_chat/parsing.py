@@ -76,6 +76,7 @@ class OllamaReading(Reading):
             self.calls.append(read_call(item, self.origin))
         except ValueError as error:
             raise malformed(self.provider, str(error)) from error
+        self.called += 1
 
     def answer(self) -> Answer:
         """The whole of it. Raises :class:`MalformedResponse`."""

@@ -9,7 +9,14 @@ import msgspec
 
 from agent.engine.errors import InvalidPrompt
 from agent.engine.providers.responses.items import InvalidItem, parts_of
-from agent.engine.providers.transcript import CallNames, Transcript, source_of
+from agent.engine.providers.transcript import (
+    CallNames,
+    Transcript,
+    parted,
+    placed,
+    source_of,
+    text_of,
+)
 from agent.engine.providers.wire import Object, as_objects, as_string
 from agent.eventstore.messages import (
     FilePart,
@@ -43,14 +50,13 @@ def read_body(body: Object, origin: Origin) -> Transcript:
             raise InvalidPrompt(f"the server keeps the history of a request with {key}")
     given = body.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else as_objects(given)
-    leading = 0
-    while leading < len(items) and _is_system(items[leading]):
-        leading += 1
+    leading, rest = parted(items, _is_system)
     system = [as_string(body.get("instructions"))]
-    system += [_text(item.get("content")) for item in items[:leading]]
+    system += [text_of(item.get("content")) for item in leading]
     messages = _Messages(origin)
-    for item in items[leading:]:
-        messages.add(item)
+    for place, item in enumerate(rest, len(leading)):
+        with placed("input", place):
+            messages.add(item)
     return Transcript("\n\n".join(filter(None, system)) or None, tuple(messages.whole()))
 
 
@@ -92,7 +98,7 @@ class _Messages:
         try:
             parts = parts_of(item, self._origin)
         except InvalidItem as error:
-            raise InvalidPrompt(f"an item of the input is {error}") from error
+            raise InvalidPrompt(str(error)) from error
         if self._waiting and self._messages[-1][0] == "tool" and isinstance(parts[0], OpaquePart):
             # The results of one answer are one message, which holds nothing else.
             self._messages[-2][1].extend(parts)
@@ -106,9 +112,9 @@ class _Messages:
     def _named(self, part: Part) -> Part:
         if not isinstance(part, ToolCallPart):
             return part
-        call_id = self._names.call(part.call_id, part.name)
-        self._waiting.add(call_id)
-        return replace(part, call_id=call_id, provider_id=part.call_id or None)
+        call = self._names.call(part)
+        self._waiting.add(call.call_id)
+        return call
 
     def _result(self, item: Object) -> ToolResultPart:
         call_id = self._names.result(as_string(item.get("call_id")))
@@ -120,7 +126,7 @@ class _Messages:
     def _user(self, item: Object) -> Iterator[Part]:
         role = item.get("role")
         if role in _SYSTEM:
-            yield TextPart(_text(item.get("content")), self._origin.opaque({"role": role}))
+            yield TextPart(text_of(item.get("content")), self._origin.opaque({"role": role}))
         elif role == "user":
             yield from self._pieces(item.get("content"))
         else:
@@ -157,9 +163,3 @@ class _Messages:
 
 def _type_of(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/pdf"
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n\n".join(as_string(item.get("text")) for item in as_objects(content))

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agent.engine.provider import Frame
-from agent.engine.providers.fields import joined_fields, settings_fields, with_extra
+from agent.engine.providers.fields import (
+    joined_fields,
+    settings_fields,
+    tool_settings,
+    with_extra,
+)
 from agent.engine.providers.strict_schema import strict_schema
 from agent.eventstore.rawjson import from_raw
 
@@ -46,7 +51,7 @@ def encode_frame(prompt: Prompt, dialect: ResponsesDialect, provider: str) -> Fr
     fields: Object = {"model": prompt.model}
     if prompt.tools:
         fields["tools"] = [_tool_definition(tool) for tool in prompt.tools]
-        fields |= _tool_settings(prompt.settings)
+        fields |= tool_settings(prompt.settings, _named)
     if prompt.output is not None:
         fields["text"] = {"format": _format(prompt.output)}
     fields = joined_fields(fields, _settings(prompt.settings, provider))
@@ -82,18 +87,8 @@ def _tool_definition(tool: ToolDefinition) -> Object:
     }
 
 
-def _tool_settings(settings: Settings) -> Object:
-    fields: Object = {}
-    match settings.tool_choice:
-        case None:
-            pass
-        case "auto" | "none" | "required":
-            fields["tool_choice"] = settings.tool_choice
-        case name:
-            fields["tool_choice"] = {"type": "function", "name": name}
-    if settings.parallel_tool_calls is not None:
-        fields["parallel_tool_calls"] = settings.parallel_tool_calls
-    return fields
+def _named(tool: str) -> Object:
+    return {"type": "function", "name": tool}
 
 
 def _format(output: OutputSchema) -> Object:

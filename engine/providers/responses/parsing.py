@@ -13,7 +13,7 @@ import msgspec
 from agent.engine.provider import Answer, Delta, ReasoningDelta, TextDelta
 from agent.engine.providers.failures import error_in_answer
 from agent.engine.providers.parsers import Reading
-from agent.engine.providers.responses.items import InvalidItem, parts_of
+from agent.engine.providers.responses.items import CALLS, InvalidItem, parts_of
 from agent.engine.providers.wire import (
     Object,
     an_object,
@@ -22,7 +22,14 @@ from agent.engine.providers.wire import (
     as_string,
     malformed,
 )
-from agent.eventstore.messages import Message, OpaquePart, Part, ReasoningPart, TextPart
+from agent.eventstore.messages import (
+    Message,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+)
 from agent.eventstore.values import FinishReason, Usage
 
 if TYPE_CHECKING:
@@ -84,6 +91,7 @@ class ResponsesReading(Reading):
         elif kind == "response.output_item.done":
             item = an_object(data.get("item"), self.provider)
             self.items.append((as_count(data.get("output_index")), item))
+            self.called += as_string(item.get("type")) in CALLS
 
     def _delta(self, data: Object) -> str:
         delta = data.get("delta")
@@ -116,6 +124,7 @@ class ResponsesReading(Reading):
         if changes:
             parts.append(OpaquePart(self.origin.opaque({"input_transformations": changes})))
         self.parts = tuple(parts)
+        self.called = sum(isinstance(part, ToolCallPart) for part in parts)
 
     def _items(self, response: Object) -> list[Object]:
         output = response.get("output")

@@ -65,6 +65,11 @@ def recordings(api: str) -> Iterator[tuple[Record, Record | None]]:
             yield record, _expected().get(record["id"])
 
 
+def reads(stream: Callable[[], Parser], whole: Callable[[], Parser]) -> Callable[[Record], Parser]:
+    """What reads a recorded response, by whether it is a stream."""
+    return lambda record: stream() if record["stream"] else whole()
+
+
 def outcome(record: Record, parser: Parser, places: list[int]) -> Outcome:
     """What we make of a recorded response that comes in pieces."""
     response = record["response"]

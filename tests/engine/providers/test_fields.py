@@ -1,16 +1,21 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.engine.errors import ConfigurationError
-from agent.engine.provider import Prompt
-from agent.engine.providers import protocol_of
 from agent.engine.providers.fields import in_call_order, joined_fields, settings_fields
-from agent.engine.providers.vendors import VENDORS
 from agent.eventstore.messages import ToolCallPart, ToolResultPart
 from agent.eventstore.rawjson import to_raw
-from agent.eventstore.values import Settings, ToolDefinition
+from agent.eventstore.values import Settings
+from tests.engine.providers.given import (
+    ONE_OF_EACH_API,
+    WEATHER,
+    body_of,
+    prompt,
+    provider_of,
+)
 
 
 def test_settings_go_by_the_names_of_the_protocol() -> None:
@@ -33,39 +38,51 @@ def test_a_setting_that_a_protocol_lacks() -> None:
         ({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}, {"a": {"x": 1, "y": 3}}),
         ({"a": {"b": {"x": 1}}}, {"a": {"b": {"y": 2}}}, {"a": {"b": {"x": 1, "y": 2}}}),
         ({"a": [1]}, {"a": [2]}, {"a": [1, 2]}),
+        ({"a": (1,)}, {"a": [2]}, {"a": [1, 2]}),
         ({"a": [1]}, {"a": {"x": 1}}, {"a": {"x": 1}}),
+        ({"a": [1, 2]}, {"a": [3, 1, 3]}, {"a": [1, 2, 3, 3]}),
+        ({"a": [1]}, {"a": [True, "1"]}, {"a": [1, True, "1"]}),
+        ({"a": [{"x": 1, "y": 2}]}, {"a": [{"y": 2, "x": 1}]}, {"a": [{"x": 1, "y": 2}]}),
         ({"a": 1}, {"a": None}, {"a": None}),
     ],
 )
 def test_fields_of_both(ours: dict[str, Any], more: dict[str, Any], both: dict[str, Any]) -> None:
     """Objects and lists are joined, everything else is replaced; neither is changed."""
     before = json.dumps([ours, more])
-    assert joined_fields(ours, more) == both
+    assert json.dumps(joined_fields(ours, more)) == json.dumps(both)
     assert json.dumps([ours, more]) == before
 
 
-@pytest.mark.parametrize("name", sorted({v.api: n for n, v in VENDORS.items()}.values()))
+def test_raw_json_of_both() -> None:
+    """It is compared by what it says, too."""
+    ours = {"tools": [{"f": msgspec.Raw(b'{"x": 1, "y": 2}')}]}
+    assert joined_fields(ours, {"tools": [{"f": {"y": 2, "x": 1}}]}) == ours
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_API)
 def test_tools_of_the_server_stand_beside_ours(name: str) -> None:
     """In every protocol alike."""
-    made, vendor = protocol_of(name)
-    provider = made(vendor, base_url="http://localhost")
-    tool = ToolDefinition("mine", "It.", to_raw({"type": "object", "properties": {}}, of="tool"))
     settings = Settings(extra=to_raw({"tools": [{"theirs": {}}], "new": 1}, of="extra"))
-    frame = provider.encode_frame(Prompt("m", None, (tool,), settings, None, stream=False))
-    body = json.loads(frame.start + frame.end)
+    body = body_of(provider_of(name), (), prompt(tools=(WEATHER,), settings=settings))
     assert len(body["tools"]) == 2
     assert (body["tools"][1], body["new"]) == ({"theirs": {}}, 1)
 
 
-@pytest.mark.parametrize("name", sorted({v.api: n for n, v in VENDORS.items()}.values()))
+@pytest.mark.parametrize("name", ONE_OF_EACH_API)
+def test_what_is_asked_of_tools_that_are_not_there(name: str) -> None:
+    """It is not said, so that requests of logs that hold it are rebuilt as they were sent."""
+    asked = Settings(tool_choice="mine", parallel_tool_calls=False)
+    provider = provider_of(name)
+    assert provider.encode_frame(prompt(settings=asked)) == provider.encode_frame(prompt())
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_API)
 @pytest.mark.parametrize("field", ["model", "stream"])
 def test_what_extra_cannot_replace(name: str, field: str) -> None:
     """What decides how the answer is read, and what the log says of the request."""
-    made, vendor = protocol_of(name)
-    provider = made(vendor, base_url="http://localhost")
     settings = Settings(extra=to_raw({field: True}, of="extra"))
     with pytest.raises(ConfigurationError, match=f"what the session sets: {field}"):
-        provider.encode_frame(Prompt("m", None, (), settings, None, stream=False))
+        provider_of(name).encode_frame(prompt(settings=settings))
 
 
 def test_results_in_the_order_of_their_calls() -> None:

@@ -180,6 +180,50 @@ def test_what_is_no_conversation(data: Any, words: str) -> None:
         read_messages(data, "openai")
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "wrong", "words"),
+    [
+        (
+            "openai",
+            {"role": "system", "content": "a"},
+            {"role": "x"},
+            "messages[1]: no message of Chat Completions has the role 'x'",
+        ),
+        (
+            "openai-responses",
+            {"role": "system", "content": "a"},
+            {"type": "function_call"},
+            "input[1]: a tool call without a name",
+        ),
+        (
+            "anthropic",
+            {"role": "user", "content": "a"},
+            {"role": "x"},
+            "messages[1]: no message of Messages has the role 'x'",
+        ),
+        (
+            "gemini",
+            {"role": "user", "parts": []},
+            {"role": "x"},
+            "contents[1]: no content of Gemini has the role 'x'",
+        ),
+        (
+            "ollama",
+            {"role": "system", "content": "a"},
+            {"role": "x"},
+            "messages[1]: no message of Ollama has the role 'x'",
+        ),
+    ],
+)
+def test_a_message_that_is_none(
+    name: str, before: dict[str, Any], wrong: dict[str, Any], words: str
+) -> None:
+    """Its place in the body is named, in every protocol."""
+    with pytest.raises(InvalidPrompt) as raised:
+        read_messages([before, wrong], name)
+    assert str(raised.value) == words
+
+
 class Said(BaseModel):
     role: str
     content: str | None = None

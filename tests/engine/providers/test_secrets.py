@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from agent import Agent
-from agent.engine.providers.vendors import VENDORS
 from agent.errors import ProviderError
 from agent.stores import SQLiteStore
+from tests.engine.providers.given import ONE_OF_EACH_API
 from tests.fakes.chat_server import Request
 from tests.fakes.endpoint import Endpoint, Sent
 
 KEY = "sk-proj-0123456789abcdef"
-ONE_OF_EACH_API = sorted({vendor.api: name for name, vendor in VENDORS.items()}.values())
 
 
 class Telltale:

@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from agent.engine.provider import MessageContext
 from agent.engine.providers.chat_completions.messages import MessageEncoder
 from agent.engine.providers.chat_completions.parsing import ChatReading
 from agent.engine.providers.origin import Origin
 from agent.engine.providers.parsers import EventParser, WholeParser
 from agent.engine.providers.vendors import OPENAI, ChatDialect
 from agent.eventstore.messages import Message, ToolCallPart
+from tests.engine.providers.given import context
 from tests.engine.providers.reading import Read
 
 ORIGIN = Origin("openai", "chat_completions", "gpt-4o")
@@ -68,10 +68,8 @@ def encoded(
     origin: Origin = ORIGIN,
 ) -> list[bytes]:
     """The items of ``messages`` that a message becomes; ``calls`` are what it answers."""
-    attachments = {blob.digest: blob.data or b"" for blob in message.blobs()}
-    known = {call.call_id: call for call in calls}
-    context = MessageContext(origin.model, attachments, known)
-    return list(MessageEncoder(dialect, origin, context).encode(message))
+    known = context(message, origin.model, *calls)
+    return list(MessageEncoder(dialect, origin, known).encode(message))
 
 
 def items(message: Message, *calls: ToolCallPart, **how: Any) -> list[Any]:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from agent.engine.errors import ConfigurationError
-from agent.engine.provider import Frame, Prompt
+from agent.engine.provider import Frame
 from agent.engine.providers.chat_completions.encoding import encode_frame
 from agent.engine.providers.vendors import OPENAI, ChatDialect
 from agent.eventstore.messages import (
@@ -23,20 +23,18 @@ from agent.eventstore.messages import (
     ToolResultPart,
 )
 from agent.eventstore.rawjson import to_raw
-from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
+from agent.eventstore.values import OutputSchema, Settings
 from tests.engine.providers.chat_completions.given import ORIGIN, encoded, items
+from tests.engine.providers.given import WEATHER, prompt
 
 PNG, PDF = b"\x89PNG", b"%PDF"
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
-PARAMETERS = b'{"type":"object","properties":{"b":{},"a":{}}}'
-WEATHER = ToolDefinition("get_weather", "Get it.", msgspec.Raw(PARAMETERS))
 OPAQUE = Opaque("openai", "responses", "o4", msgspec.Raw(b"{}"))
 
 
 def frame(dialect: ChatDialect = OPENAI.dialect, model: str = "gpt-4o", **fields: Any) -> Frame:
     """What stands around the messages."""
-    prompt = {"system": None, "tools": (), "settings": Settings(), "output": None, "stream": False}
-    return encode_frame(Prompt(model, **{**prompt, **fields}), dialect, "openai")
+    return encode_frame(prompt(model, **fields), dialect, "openai")
 
 
 def fields(
@@ -253,12 +251,6 @@ def test_tool_choice(choice: str, expected: Any) -> None:
     """A word of the protocol, or the name of a tool."""
     sent = fields(tools=(WEATHER,), settings=Settings(tool_choice=choice))
     assert sent["tool_choice"] == expected
-
-
-def test_tool_settings_need_tools() -> None:
-    """The API refuses them without."""
-    settings = Settings(tool_choice="auto", parallel_tool_calls=True)
-    assert fields(settings=settings) == {"model": "gpt-4o"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import pytest
 
 from agent.engine.errors import MalformedResponse
-from agent.engine.http.exchange import Parser
 from agent.engine.provider import Answer
 from tests.engine.providers.chat_completions.given import stream_parser, whole_parser
 from tests.engine.providers.recordings import (
@@ -15,6 +14,7 @@ from tests.engine.providers.recordings import (
     check_recordings,
     needs_recordings,
     outcome,
+    reads,
     recordings,
 )
 
@@ -27,9 +27,7 @@ EXCEPTIONS = {
 }
 
 
-def parser(record: Record) -> Parser:
-    """What reads a recorded response."""
-    return stream_parser() if record["stream"] else whole_parser()
+parser = reads(stream_parser, whole_parser)
 
 
 def compared(found: Answer, expected: Record) -> Pairs:

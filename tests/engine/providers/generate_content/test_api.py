@@ -18,13 +18,12 @@ from agent.engine.errors import (
     RateLimited,
     ServerFailed,
 )
-from agent.engine.provider import Prompt
 from agent.engine.providers.generate_content.api import GenerateContent
 from agent.engine.providers.vendors import GEMINI
 from agent.eventstore.messages import ImagePart, Opaque, ReasoningPart, TextPart, ToolResultPart
 from agent.eventstore.rawjson import to_raw
-from agent.eventstore.values import Settings
 from tests.engine.given import digests
+from tests.engine.providers.given import prompt
 from tests.fakes.gemini_server import KEY, GeminiServer, error
 
 SIGNED = {"thoughtSignature": "c2ln"}
@@ -46,8 +45,7 @@ def agent(server: GeminiServer, *tools: Any) -> Agent:
 
 def path(model: str, *, base_url: str | None = None, stream: bool = False) -> str:
     """Where a request for a model goes."""
-    prompt = Prompt(model, None, (), Settings(), None, stream=stream)
-    return GenerateContent(GEMINI, base_url=base_url).path(prompt)
+    return GenerateContent(GEMINI, base_url=base_url).path(prompt(model, stream=stream))
 
 
 @tool

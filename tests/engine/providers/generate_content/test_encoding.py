@@ -6,9 +6,7 @@ import msgspec
 import pytest
 
 from agent.engine.errors import ConfigurationError, InvalidPrompt
-from agent.engine.provider import Prompt
 from agent.engine.providers.generate_content.decoding import read_body
-from agent.engine.providers.generate_content.encoding import encode_frame
 from agent.engine.providers.origin import Origin
 from agent.eventstore.messages import (
     FilePart,
@@ -23,28 +21,21 @@ from agent.eventstore.messages import (
     ToolResultPart,
 )
 from agent.eventstore.rawjson import to_raw
-from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
+from agent.eventstore.values import OutputSchema, Settings
 from tests.engine.providers.generate_content.given import ORIGIN, call, items, whole
+from tests.engine.providers.given import PARAMETERS, WEATHER, body_of, prompt, provider_of
 from tests.fakes.gemini_server import check_body
 
 OTHER = Origin("openai", "responses", "o9")
 OLDER = Origin("gemini", "generate_content", "models/gemini-2.5-flash")
 SKIP = {"thoughtSignature": "skip_thought_signature_validator"}
 SIGNED = {"thoughtSignature": "c2ln"}
-WEATHER = ToolDefinition("get_weather", "Get it.", msgspec.Raw(b'{"type":"object"}'))
 PNG = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(b"\x89PNG").decode()}}
 
 
 def body(messages: tuple[Message, ...] = (), **given: Any) -> dict[str, Any]:
     """A whole body, which the vendor's own types take."""
-    prompt = {"system": None, "tools": (), "settings": Settings(), "output": None, "stream": False}
-    frame = encode_frame(Prompt("gemini-3-pro", **{**prompt, **given}), "gemini")
-    contents = [
-        json.dumps(item).encode()
-        for asked, message in zip((None, *messages), messages, strict=False)
-        for item in items(message, asked)
-    ]
-    found = json.loads(frame.start + b",".join(contents) + frame.end)
+    found = body_of(provider_of("gemini"), messages, prompt("gemini-3-pro", **given))
     check_body(found)
     return found
 
@@ -161,7 +152,7 @@ def test_the_frame_says_everything_else() -> None:
     declared = {
         "name": "get_weather",
         "description": "Get it.",
-        "parametersJsonSchema": {"type": "object"},
+        "parametersJsonSchema": json.loads(PARAMETERS),
     }
     assert found["tools"] == [{"functionDeclarations": [declared]}, {"googleSearch": {}}]
     allowed = {"mode": "ANY", "allowedFunctionNames": ["get_weather"]}

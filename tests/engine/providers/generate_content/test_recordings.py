@@ -6,19 +6,16 @@ from typing import Any
 
 import pytest
 
-from agent.engine.http.exchange import Parser
-from agent.engine.provider import Answer, Prompt
+from agent.engine.provider import Answer
 from agent.engine.providers.generate_content.decoding import read_body
-from agent.engine.providers.generate_content.encoding import encode_frame
 from agent.engine.providers.generate_content.parts import camel
-from agent.eventstore.messages import Message
-from agent.eventstore.values import Settings
 from tests.engine.providers.generate_content.given import (
     ORIGIN,
     items,
     stream_parser,
     whole_parser,
 )
+from tests.engine.providers.given import body_of, prompt, provider_of
 from tests.engine.providers.recordings import (
     Pairs,
     Record,
@@ -26,15 +23,14 @@ from tests.engine.providers.recordings import (
     check_recordings,
     needs_recordings,
     outcome,
+    reads,
     recordings,
 )
 
 pytestmark = needs_recordings
 
 
-def parser(record: Record) -> Parser:
-    """What reads a recorded response."""
-    return stream_parser() if record["stream"] else whole_parser()
+parser = reads(stream_parser, whole_parser)
 
 
 def compared(found: Answer, expected: Record) -> Pairs:
@@ -124,28 +120,17 @@ def _result_of(part: Any) -> str:
     return json.dumps(part["functionResponse"], sort_keys=True)
 
 
-def rewritten(messages: tuple[Message, ...]) -> list[Any]:
-    """The contents that messages become."""
-    before = (None, *messages)
-    return [
-        item
-        for asked, message in zip(before, messages, strict=False)
-        for item in items(message, asked)
-    ]
-
-
 def test_recorded_requests_survive_being_read() -> None:
     """Read and written back, a conversation says the same."""
     kinds = Counter[str]()
     for record, _ in recordings("generate_content"):
         body = record["request"]["body"]
         transcript = read_body(body, ORIGIN)
-        assert meaning(rewritten(transcript.messages)) == meaning(body["contents"]), record["id"]
-        prompt = Prompt("m", transcript.system, (), Settings(), None, stream=False)
-        frame = encode_frame(prompt, "gemini")
-        start = json.loads(frame.start + frame.end)
+        asked = prompt(ORIGIN.model, system=transcript.system)
+        again = body_of(provider_of("gemini"), transcript.messages, asked)
+        assert meaning(again["contents"]) == meaning(body["contents"]), record["id"]
         given = (body.get("systemInstruction") or {}).get("parts", [])
-        texts = [part["text"] for part in start.get("systemInstruction", {}).get("parts", ())]
+        texts = [part["text"] for part in again.get("systemInstruction", {}).get("parts", ())]
         assert "".join(texts) == "\n\n".join(part["text"] for part in given)
         kinds.update(message.role for message in transcript.messages)
     assert kinds.keys() == {"user", "assistant", "tool"}

@@ -1,15 +1,14 @@
 """What the tests of Messages share: bodies, streams, parsers run to their end."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
-from agent.engine.provider import MessageContext
 from agent.engine.providers.messages.encoding import encode_message
 from agent.engine.providers.messages.parsing import MessagesReading
 from agent.engine.providers.origin import Origin
 from agent.engine.providers.parsers import EventParser, WholeParser
-from agent.eventstore.messages import Message
+from agent.eventstore.messages import Message, ToolCallPart
+from tests.engine.providers.given import context
 from tests.engine.providers.reading import Read
 
 ORIGIN = Origin("anthropic", "messages", "claude-sonnet-4-5")
@@ -157,23 +156,13 @@ def whole(answer: bytes) -> Read:
     return Read(whole_parser(), answer)
 
 
-def encoded(
-    said: Message, context: MessageContext | None = None, origin: Origin = ORIGIN
-) -> Sequence[bytes]:
-    """A message as the bytes of the body."""
-    return encode_message(said, context or MessageContext(origin.model), origin)
+def sent(said: Message, *calls: ToolCallPart, origin: Origin = ORIGIN) -> list[dict[str, Any]]:
+    """The items of ``messages`` that a message becomes; ``calls`` are what it answers."""
+    known = context(said, origin.model, *calls)
+    return [json.loads(item) for item in encode_message(said, known, origin)]
 
 
-def sent(
-    said: Message, context: MessageContext | None = None, origin: Origin = ORIGIN
-) -> list[dict[str, Any]]:
-    """The same, read."""
-    return [json.loads(item) for item in encoded(said, context, origin)]
-
-
-def content(
-    said: Message, context: MessageContext | None = None, origin: Origin = ORIGIN
-) -> list[Block]:
+def content(said: Message, *calls: ToolCallPart, origin: Origin = ORIGIN) -> list[Block]:
     """The blocks of a message as they are sent."""
-    items = sent(said, context, origin)
+    items = sent(said, *calls, origin=origin)
     return items[0]["content"] if items else []

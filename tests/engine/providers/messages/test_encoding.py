@@ -57,12 +57,6 @@ SAID = [
 ]
 
 
-def given(message: Message) -> list[Block]:
-    """The blocks of a message that brings its attachments."""
-    data = {blob.digest: blob.data or b"" for blob in message.blobs()}
-    return content(message, MessageContext(ORIGIN.model, data))
-
-
 @pytest.mark.parametrize("block", SAID, ids=lambda block: block["type"])
 def test_a_block_goes_back_as_it_came(block: Block) -> None:
     """Whole or streamed: signatures, citations, the work of the server, what nobody knows yet."""
@@ -94,10 +88,9 @@ def test_a_result_names_the_call_as_the_call_is_sent() -> None:
         ),
         ToolCallPart("call.5:2", "a", "{}"),
     )
-    context = MessageContext(ORIGIN.model, {}, {call.call_id: call for call in calls})
     results = [ToolResultPart(call.call_id, (TextPart("r"),)) for call in calls]
     asked = [block["id"] for block in content(Message("assistant", calls))]
-    answered = [block["tool_use_id"] for block in content(Message.tool(*results), context)]
+    answered = [block["tool_use_id"] for block in content(Message.tool(*results), *calls)]
     assert asked[:2] == ["call_5_0", "toolu_2"]
     assert asked[2].startswith("call_")
     assert ":" not in asked[2]
@@ -191,8 +184,8 @@ def test_what_another_provider_says() -> None:
 )
 def test_attachments(part: ImagePart | FilePart, block: Block) -> None:
     """Of the user and of a tool; bytes, links, PDF and text."""
-    assert given(Message.user(part)) == [block]
-    (result,) = given(Message.tool(ToolResultPart("c", (part,))))
+    assert content(Message.user(part)) == [block]
+    (result,) = content(Message.tool(ToolResultPart("c", (part,))))
     assert result["content"] == [block]
 
 
@@ -200,8 +193,8 @@ def test_a_file_that_is_no_document() -> None:
     """The user is told; a tool's result goes on without it."""
     part = FilePart.from_bytes(b"PK", "application/zip", "a.zip")
     with pytest.raises(ConfigurationError, match="PDF and text as files, not application/zip"):
-        given(Message.user(part))
-    (result,) = given(Message.tool(ToolResultPart("c", (part,))))
+        content(Message.user(part))
+    (result,) = content(Message.tool(ToolResultPart("c", (part,))))
     assert result["content"] == [text("(the file a.zip)")]
 
 

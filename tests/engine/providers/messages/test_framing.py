@@ -5,15 +5,14 @@ import msgspec
 import pytest
 
 from agent.engine.errors import ConfigurationError
-from agent.engine.provider import Frame, Prompt
+from agent.engine.provider import Frame
 from agent.engine.providers.messages.framing import encode_frame
 from agent.engine.providers.vendors import MessagesDialect
-from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
+from agent.eventstore.values import OutputSchema, Settings
+from tests.engine.providers.given import PARAMETERS, WEATHER, prompt
 from tests.fakes.messages_validation import check_body
 
 FIRST = MessagesDialect()
-PARAMETERS = b'{"type":"object","properties":{"b":{},"a":{}}}'
-WEATHER = ToolDefinition("get_weather", "Get it.", msgspec.Raw(PARAMETERS))
 CITY = {"type": "object", "properties": {"name": {"type": "string", "minLength": 1}}}
 CLOSED_CITY = {
     "type": "object",
@@ -25,8 +24,7 @@ CLOSED_CITY = {
 
 def frame(dialect: MessagesDialect = FIRST, model: str = "claude-x", **more: Any) -> Frame:
     """What stands around the messages."""
-    prompt = {"system": None, "tools": (), "settings": Settings(), "output": None, "stream": False}
-    return encode_frame(Prompt(model, **{**prompt, **more}), dialect, "anthropic")
+    return encode_frame(prompt(model, **more), dialect, "anthropic")
 
 
 def fields(dialect: MessagesDialect = FIRST, model: str = "claude-x", **more: Any) -> Any:
@@ -149,10 +147,9 @@ def test_reasoning(budget: int | None, shown: bool | None, thinking: Any) -> Non
     ],
 )
 def test_the_choice_of_tools(choice: str | None, parallel: bool | None, said: Any) -> None:
-    """Without tools there is none."""
+    """Which, and whether several at once."""
     settings = Settings(tool_choice=choice, parallel_tool_calls=parallel)
     assert fields(tools=(WEATHER,), settings=settings).get("tool_choice") == said
-    assert "tool_choice" not in fields(settings=settings)
 
 
 def test_a_shape_that_cannot_be_enforced() -> None:

@@ -5,15 +5,13 @@ from typing import Any
 
 import pytest
 
-from agent.engine.http.exchange import Parser
-from agent.engine.provider import Answer, MessageContext
+from agent.engine.provider import Answer
 from agent.engine.providers.messages.decoding import read_body
-from agent.eventstore.messages import Message
+from tests.engine.providers.given import body_of, prompt, provider_of
 from tests.engine.providers.messages.given import (
     ORIGIN,
     Block,
     content,
-    sent,
     stream_parser,
     whole_parser,
 )
@@ -24,15 +22,14 @@ from tests.engine.providers.recordings import (
     check_recordings,
     needs_recordings,
     outcome,
+    reads,
     recordings,
 )
 
 pytestmark = needs_recordings
 
 
-def parser(record: Record) -> Parser:
-    """What reads a recorded response."""
-    return stream_parser() if record["stream"] else whole_parser()
+parser = reads(stream_parser, whole_parser)
 
 
 def compared(found: Answer, expected: Record) -> Pairs:
@@ -167,18 +164,6 @@ def meant(block: Block) -> Block | None:
     return block
 
 
-def again(messages: tuple[Message, ...]) -> list[Any]:
-    """Our messages as items of a body."""
-    items: list[Any] = []
-    before: Message | None = None
-    for message in messages:
-        calls = {call.call_id: call for call in before.tool_calls} if before else {}
-        given = {blob.digest: blob.data for blob in message.blobs() if blob.data is not None}
-        items += sent(message, MessageContext(ORIGIN.model, given, calls))
-        before = message
-    return items
-
-
 def test_a_recorded_conversation_means_the_same_when_it_is_sent_again() -> None:
     """Every request is read into our messages and written back."""
     checked = 0
@@ -186,7 +171,8 @@ def test_a_recorded_conversation_means_the_same_when_it_is_sent_again() -> None:
         asked = record["request"]["body"]
         asked = json.loads(asked) if isinstance(asked, str) else asked
         read = read_body(asked, ORIGIN)
-        assert joined(again(read.messages)) == joined(asked["messages"])
+        again = body_of(provider_of("anthropic"), read.messages, prompt(ORIGIN.model))
+        assert joined(again["messages"]) == joined(asked["messages"])
         system = "\n\n".join(block["text"] for block in blocks_of(asked.get("system")))
         assert (read.system or "") == system
         checked += 1

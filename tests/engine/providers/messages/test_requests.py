@@ -1,13 +1,12 @@
 """Every body that we build is one that the vendor's own types take."""
 
 import json
-from typing import Any
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.engine.provider import MessageContext, Prompt
+from agent.engine.provider import Prompt
 from agent.engine.providers.messages.api import Messages
 from agent.engine.providers.vendors import ANTHROPIC
 from agent.eventstore.messages import (
@@ -23,6 +22,7 @@ from agent.eventstore.messages import (
     ToolResultPart,
 )
 from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
+from tests.engine.providers.given import body_of
 from tests.engine.providers.messages.given import ORIGIN, REDACTED, SEARCH, text, thinking, tool_use
 from tests.fakes.messages_validation import check_body
 
@@ -113,21 +113,8 @@ prompts = st.builds(
 )
 
 
-def body_of(messages: list[Message], prompt: Prompt) -> Any:
-    """The body as the engine puts it together."""
-    frame = PROVIDER.encode_frame(prompt)
-    items = list(frame.leading)
-    before: Message | None = None
-    for message in messages:
-        asked = {call.call_id: call for call in before.tool_calls} if before else {}
-        data = {blob.digest: blob.data or b"" for blob in message.blobs()}
-        items += PROVIDER.encode_message(message, MessageContext(prompt.model, data, asked))
-        before = message
-    return json.loads(frame.start + b",".join(items) + frame.end)
-
-
 @settings(max_examples=200, deadline=None)
 @given(conversations(), prompts)
 def test_every_body_is_one_that_the_vendor_takes(messages: list[Message], prompt: Prompt) -> None:
     """Whatever was said, by whom, and how the answer is to be."""
-    check_body(body_of(messages, prompt))
+    check_body(body_of(PROVIDER, messages, prompt))

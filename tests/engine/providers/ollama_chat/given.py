@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from agent.engine.provider import MessageContext
 from agent.engine.providers.ollama_chat.encoding import encode_message
 from agent.engine.providers.ollama_chat.parsing import OllamaReading
 from agent.engine.providers.origin import Origin
 from agent.engine.providers.parsers import LineParser, WholeParser
+from agent.engine.request import message_context
 from agent.eventstore.messages import Message
 from tests.engine.providers.reading import Read
 
@@ -53,7 +53,5 @@ def whole(**said: Any) -> Read:
 
 def items(message: Message, asked: Message | None = None, origin: Origin = ORIGIN) -> list[Any]:
     """The items of ``messages`` that a message becomes; ``asked`` holds the calls it answers."""
-    attachments = {blob.digest: blob.data or b"" for blob in message.blobs()}
-    calls = {call.call_id: call for call in asked.tool_calls} if asked else {}
-    context = MessageContext(origin.model, attachments, calls)
-    return [json.loads(item) for item in encode_message(message, context, origin)]
+    known = message_context(message, asked, origin.model, {})
+    return [json.loads(item) for item in encode_message(message, known, origin)]

@@ -6,9 +6,7 @@ import msgspec
 import pytest
 
 from agent.engine.errors import ConfigurationError, InvalidPrompt
-from agent.engine.provider import Prompt
 from agent.engine.providers.ollama_chat.decoding import read_body
-from agent.engine.providers.ollama_chat.encoding import encode_frame
 from agent.engine.providers.origin import Origin
 from agent.eventstore.messages import (
     FilePart,
@@ -23,21 +21,19 @@ from agent.eventstore.messages import (
     ToolResultPart,
 )
 from agent.eventstore.rawjson import to_raw
-from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
+from agent.eventstore.values import OutputSchema, Settings
+from tests.engine.providers.given import PARAMETERS, WEATHER, body_of, prompt, provider_of
 from tests.engine.providers.ollama_chat.given import ORIGIN, call, items
 from tests.fakes.ollama_server import check_body
 
 OTHER = Origin("gemini", "generate_content", "gemini-3-pro")
 PIXELS = base64.b64encode(b"pixels").decode()
 IMAGE = ImagePart.from_bytes(b"pixels")
-WEATHER = ToolDefinition("get_weather", "Get it.", msgspec.Raw(b'{"type":"object"}'))
 
 
 def body(**given: Any) -> dict[str, Any]:
     """A body without messages."""
-    prompt = {"system": None, "tools": (), "settings": Settings(), "output": None, "stream": False}
-    frame = encode_frame(Prompt("llama3.2", **{**prompt, **given}), "ollama")
-    found = json.loads(frame.start + b",".join(frame.leading) + frame.end)
+    found = body_of(provider_of("ollama"), (), prompt("llama3.2", **given))
     check_body(found)
     return found
 
@@ -106,7 +102,8 @@ def test_the_frame_says_everything_else() -> None:
     )
     schema = OutputSchema("shape", msgspec.Raw(b'{"type":"object"}'))
     found = body(system="S", tools=(WEATHER,), settings=settings, output=schema, stream=True)
-    function = {"name": "get_weather", "description": "Get it.", "parameters": {"type": "object"}}
+    parameters = json.loads(PARAMETERS)
+    function = {"name": "get_weather", "description": "Get it.", "parameters": parameters}
     options = {
         "temperature": 0.5,
         "top_p": 0.9,
@@ -149,10 +146,20 @@ def test_no_tools_are_shown_where_none_may_be_called() -> None:
     assert "tools" in body(tools=(WEATHER,), settings=Settings(tool_choice="auto"))
 
 
+@pytest.mark.parametrize("choice", ["required", "get_weather"])
+def test_a_call_cannot_be_forced(choice: str) -> None:
+    """The error says what may be chosen, and how else a call is had."""
+    with pytest.raises(ConfigurationError) as raised:
+        body(tools=(WEATHER,), settings=Settings(tool_choice=choice))
+    assert str(raised.value) == (
+        "ollama cannot be made to call a tool: tool_choice takes 'auto' or 'none', not "
+        f"{choice!r}; ask for the call in the prompt"
+    )
+
+
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(tool_choice="required"),
         Settings(parallel_tool_calls=False),
         Settings(verbosity="low"),
         Settings(extra=to_raw({"messages": []}, of="extra")),

@@ -3,18 +3,15 @@
 import json
 import random
 
-from agent.engine.http.exchange import Parser
 from agent.engine.provider import Answer
 from agent.engine.providers.ollama_chat.decoding import read_body
 from tests.engine.providers.ollama_chat.given import ORIGIN, items, stream_parser, whole_parser
-from tests.engine.providers.recordings import Record, needs_recordings, outcome, recordings
+from tests.engine.providers.recordings import needs_recordings, outcome, reads, recordings
 
 pytestmark = needs_recordings
 
 
-def parser(record: Record) -> Parser:
-    """What reads a recorded response."""
-    return stream_parser() if record["stream"] else whole_parser()
+parser = reads(stream_parser, whole_parser)
 
 
 def test_recorded_answers_are_whole() -> None:

@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.engine.provider import Prompt
-from agent.engine.providers.ollama_chat.encoding import encode_frame
 from agent.eventstore.messages import Message
 from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
 from tests.engine.providers.conversations import conversations, outputs, settings, tools
-from tests.engine.providers.ollama_chat.given import items
+from tests.engine.providers.given import body_of, provider_of
 from tests.fakes.ollama_server import check_body
 
 LACKING = ("reasoning_budget", "service_tier", "tool_choice")
@@ -31,12 +30,7 @@ def test_every_body_is_one_that_the_client_could_send(
     output: OutputSchema | None,
 ) -> None:
     """No unknown key, no wrong type; another's data left out."""
-    frame = encode_frame(Prompt("llama3.2", system, tools, settings, output, stream=True), "ollama")
-    sent = [
-        json.dumps(item).encode()
-        for asked, message in zip((None, *messages), messages, strict=False)
-        for item in items(message, asked)
-    ]
-    body = frame.start + b",".join((*frame.leading, *sent)) + frame.end
-    check_body(json.loads(body))
-    assert b"theirs" not in body
+    prompt = Prompt("llama3.2", system, tools, settings, output, stream=True)
+    body = body_of(provider_of("ollama"), messages, prompt)
+    check_body(body)
+    assert "theirs" not in json.dumps(body)

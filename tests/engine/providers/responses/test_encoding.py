@@ -4,7 +4,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.engine.provider import MessageContext
 from agent.engine.providers.origin import Origin
 from agent.engine.providers.responses.encoding import encode_message
 from agent.engine.providers.vendors import OPENAI_RESPONSES, ResponsesDialect
@@ -23,6 +22,7 @@ from agent.eventstore.messages import (
 )
 from tests.engine.providers.chat_completions.given import completion
 from tests.engine.providers.chat_completions.given import whole as chat_whole
+from tests.engine.providers.given import context
 from tests.engine.providers.responses.given import (
     ORIGIN,
     Item,
@@ -49,9 +49,8 @@ def encoded(
     origin: Origin = ORIGIN,
 ) -> list[bytes]:
     """The bytes that a message becomes."""
-    attachments = {blob.digest: blob.data or b"" for blob in message.blobs()}
-    context = MessageContext(origin.model, attachments, {one.call_id: one for one in calls})
-    return list(encode_message(message, context, origin, dialect))
+    known = context(message, origin.model, *calls)
+    return list(encode_message(message, known, origin, dialect))
 
 
 def items(message: Message, *calls: ToolCallPart, **more: Any) -> list[Item]:

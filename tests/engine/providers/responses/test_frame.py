@@ -5,24 +5,20 @@ import msgspec
 import pytest
 
 from agent.engine.errors import ConfigurationError
-from agent.engine.provider import Frame, Prompt
+from agent.engine.provider import Frame
 from agent.engine.providers.responses.frame import encode_frame
 from agent.engine.providers.vendors import OPENAI_RESPONSES
 from agent.eventstore.rawjson import to_raw
-from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
+from agent.eventstore.values import OutputSchema, Settings
+from tests.engine.providers.given import PARAMETERS, WEATHER, prompt
 
-PARAMETERS = b'{"type":"object","properties":{"b":{},"a":{}}}'
-WEATHER = ToolDefinition("get_weather", "Get it.", msgspec.Raw(PARAMETERS))
 OPEN = {"type": "object", "additionalProperties": {"type": "string"}}
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
 def frame(model: str = "gpt-5", **fields: Any) -> Frame:
     """What stands around the messages."""
-    prompt = {"system": None, "tools": (), "settings": Settings(), "output": None, "stream": False}
-    return encode_frame(
-        Prompt(model, **{**prompt, **fields}), OPENAI_RESPONSES.dialect, "openai-responses"
-    )
+    return encode_frame(prompt(model, **fields), OPENAI_RESPONSES.dialect, "openai-responses")
 
 
 def fields(model: str = "gpt-5", **given: Any) -> dict[str, Any]:
@@ -143,7 +139,6 @@ def test_which_tool(choice: str, sent: Any) -> None:
     """A name stands for that tool."""
     settings = Settings(tool_choice=choice)
     assert fields(tools=(WEATHER,), settings=settings)["tool_choice"] == sent
-    assert "tool_choice" not in fields(settings=settings)
 
 
 def test_structured_output() -> None:
@@ -170,7 +165,7 @@ def test_extra_joins_what_the_session_sets() -> None:
     """Tools of the server stand beside ours, and what else is to be included."""
     more = extra(
         tools=[{"type": "web_search"}],
-        include=["web_search_call.action.sources"],
+        include=["web_search_call.action.sources", "reasoning.encrypted_content"],
         reasoning={"context": "all"},
         truncation="auto",
     )

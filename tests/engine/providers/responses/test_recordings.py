@@ -8,13 +8,12 @@ import msgspec
 import pytest
 
 from agent.engine.errors import InvalidPrompt
-from agent.engine.http.exchange import Parser
-from agent.engine.provider import Answer, MessageContext, Prompt
+from agent.engine.provider import Answer
 from agent.engine.providers.responses.api import Responses
 from agent.engine.providers.vendors import OPENAI_RESPONSES
 from agent.eventstore.messages import Message, ReasoningPart
 from agent.eventstore.rawjson import from_raw
-from agent.eventstore.values import Settings
+from tests.engine.providers.given import body_of, prompt
 from tests.engine.providers.recordings import (
     Pairs,
     Record,
@@ -22,6 +21,7 @@ from tests.engine.providers.recordings import (
     check_recordings,
     needs_recordings,
     outcome,
+    reads,
     recordings,
 )
 from tests.engine.providers.responses.given import ORIGIN, stream_parser, whole_parser
@@ -36,9 +36,7 @@ def provider(record: Record) -> Responses:
     return Responses(OPENAI_RESPONSES, base_url=f"https://{record['request']['host']}/v1")
 
 
-def parser(record: Record) -> Parser:
-    """What reads a recorded response."""
-    return stream_parser() if record["stream"] else whole_parser()
+parser = reads(stream_parser, whole_parser)
 
 
 def has_summary(message: Message) -> bool:
@@ -85,10 +83,9 @@ def output_of(record: Record) -> list[Item]:
     return last["output"]
 
 
-def items(us: Responses, message: Message, context: MessageContext | None = None) -> list[Item]:
+def items(us: Responses, message: Message) -> list[Item]:
     """The items that a message is on the wire."""
-    encoded = us.encode_message(message, context or MessageContext(ORIGIN.model))
-    return [json.loads(item) for item in encoded]
+    return body_of(us, [message], prompt(ORIGIN.model))["input"]
 
 
 def readable(us: Responses, items: list[Item]) -> bool:
@@ -155,7 +152,7 @@ def meaning(item: Item) -> Item:
     return item
 
 
-def body_of(record: Record) -> Item:
+def request_of(record: Record) -> Item:
     """The body of a recorded request."""
     body = record["request"]["body"]
     return json.loads(body) if isinstance(body, str) else body
@@ -179,23 +176,11 @@ def is_empty(item: Item) -> bool:
     return item.get("role") == "assistant" and not item.get("content", True)
 
 
-def encoded(us: Responses, messages: tuple[Message, ...]) -> list[Item]:
-    """The items of a conversation."""
-    sent: list[Item] = []
-    before: Message | None = None
-    for message in messages:
-        blobs = {blob.digest: blob.data or b"" for blob in message.blobs()}
-        calls = {call.call_id: call for call in (before.tool_calls if before else ())}
-        sent += items(us, message, MessageContext(ORIGIN.model, blobs, calls))
-        before = message
-    return [meaning(item) for item in sent]
-
-
 def test_requests_are_read_and_written_back() -> None:
     """What a request says of its conversation is what we would say."""
     seen = Counter[str]()
     for record, _ in recordings("responses"):
-        us, body = provider(record), body_of(record)
+        us, body = provider(record), request_of(record)
         if body.get("previous_response_id") or body.get("conversation"):
             with pytest.raises(InvalidPrompt, match="the server keeps the history"):
                 us.read_body(body, ORIGIN)
@@ -203,11 +188,10 @@ def test_requests_are_read_and_written_back() -> None:
             continue
         transcript = us.read_body(body, ORIGIN)
         system, expected = given(body)
-        prompt = Prompt(ORIGIN.model, transcript.system, (), Settings(), None, stream=False)
-        frame = us.encode_frame(prompt)
-        sent = json.loads(frame.start + frame.end)
+        asked = prompt(ORIGIN.model, system=transcript.system)
+        sent = body_of(us, transcript.messages, asked)
         assert (sent.get("instructions") or "") == system
-        assert encoded(us, transcript.messages) == expected
+        assert [meaning(item) for item in sent["input"]] == expected
         seen["read"] += 1
     assert seen["read"] > 200
     assert seen["kept at the server"] < 20

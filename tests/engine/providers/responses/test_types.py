@@ -1,14 +1,13 @@
 """Bodies that we build are held to the types of the vendor's own client."""
 
 import itertools
-import json
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.engine.provider import MessageContext, Prompt
+from agent.engine.provider import Prompt
 from agent.engine.providers.responses.api import Responses
 from agent.engine.providers.vendors import OPENAI_RESPONSES
 from agent.eventstore.messages import (
@@ -25,6 +24,7 @@ from agent.eventstore.messages import (
 )
 from agent.eventstore.rawjson import to_raw
 from agent.eventstore.values import OutputSchema, Settings, ToolDefinition
+from tests.engine.providers.given import body_of
 from tests.engine.providers.responses.given import (
     ORIGIN,
     Item,
@@ -100,19 +100,6 @@ def conversation(turns: list[tuple[tuple[Part, ...], list[Part]]]) -> list[Messa
     return messages
 
 
-def built(messages: list[Message], prompt: Prompt) -> Item:
-    """The body of a request."""
-    sent: list[bytes] = []
-    before: Message | None = None
-    for message in messages:
-        blobs = {blob.digest: blob.data or b"" for blob in message.blobs()}
-        calls = {one.call_id: one for one in (before.tool_calls if before else ())}
-        sent += PROVIDER.encode_message(message, MessageContext(prompt.model, blobs, calls))
-        before = message
-    frame = PROVIDER.encode_frame(prompt)
-    return json.loads(frame.start + b",".join(sent) + frame.end)
-
-
 def check_reasoning(items: list[Item]) -> None:
     """Reasoning can be read again, and has led to something."""
     for item, following in itertools.pairwise([*items, {"role": "user"}]):
@@ -139,7 +126,7 @@ def test_every_body_is_one_that_the_types_know(
         OutputSchema("S", raw) if full else None,
         stream,
     )
-    body = built(conversation(turns), prompt)
+    body = body_of(PROVIDER, conversation(turns), prompt)
     check_types(body)
     check_pairs(body["input"])
     check_reasoning(body["input"])

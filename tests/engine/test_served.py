@@ -1,0 +1,376 @@
+"""Recorded results, served again: for which calls, up to where, and what becomes of the others."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import Session
+from agent.engine.errors import NoRecordedResult
+from agent.engine.served import same_call
+from agent.engine.scripted import Call, Scripted
+from agent.engine.tools import Tool
+from agent.eventstore.messages import ToolCallPart
+from tests.engine.crashes import World, cut
+from tests.engine.given import Stage, agent_of, answered, kinds, outcome, shown
+from tests.engine.reruns import BERN, NICE, OSLO, ROME, SAME, Town, known, own, told
+
+# Which calls are the same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ('{"a":1,"b":2}', '{ "b": 2, "a": 1 }', True),
+        ('{"a":{"x":1,"y":2}}', '{"a":{"y":2,"x":1}}', True),
+        ("", "{}", True),
+        ('{"a":1}', '{"a":2}', False),
+        ('{"a":[1,2]}', '{"a":[2,1]}', False),
+        ('{"a":1}', '{"a":"1"}', False),
+        ('{"a":1}', '{"a":true}', False),
+        ('{"a":1}', "{}", False),
+        ("{", "{", True),
+        ("{", "{ ", False),
+        ("{", "{}", False),
+        ("[" * 5000, "[" * 5000, True),
+    ],
+)
+def test_arguments(one: str, other: str, same: bool):
+    """Spaces and the order of names do not count; what does not decode has to be the same text."""
+    calls = [ToolCallPart("c", "a", text) for text in (one, other)]
+    assert same_call(*calls) is same
+    assert same_call(*reversed(calls)) is same
+
+
+def test_tools():
+    """Another tool is another call; another id is not."""
+    assert same_call(ToolCallPart("1", "a", "{}"), ToolCallPart("2", "a", "{}", "theirs"))
+    assert not same_call(ToolCallPart("1", "a", "{}"), ToolCallPart("1", "b", "{}"))
+
+
+# Served
+
+
+def test_nothing_runs(tmp_path: Path):
+    """A tool that would write a file is not asked, though its code is there."""
+
+    def weather(city: str) -> str:
+        (tmp_path / city).write_text("asked")
+        return city
+
+    rerun = known(*SAME, tools=[weather]).rerun()
+    assert rerun.error is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_spellings():
+    """The same call is the same, however it is written."""
+    spelled = [Call("weather", '{ "city" : "Oslo" }'), ROME]
+    rerun = known(spelled, BERN, "Mixed.").rerun()
+    assert (rerun.error, rerun.departure, rerun.served) == (None, None, (13, 14, 18))
+
+
+def test_another_order_of_parallel_calls():
+    """Each gets its own result."""
+    rerun = known([ROME, OSLO], BERN, "Mixed.").rerun()
+    assert [text for _, text, _ in told(rerun)] == ["fog", "sun", "rain"]
+    assert (rerun.error, rerun.served) == (None, (14, 13, 18))
+
+
+def test_calls_in_other_answers():
+    """One after the other, or together."""
+    rerun = known(BERN, [ROME], [OSLO], "Mixed.").rerun()
+    assert [text for _, text, _ in told(rerun)] == ["rain", "fog", "sun"]
+    assert rerun.error is None
+
+
+def test_a_call_less():
+    """Its result is left over."""
+    rerun = known([OSLO], "Sunny.").rerun()
+    assert (rerun.error, rerun.served) == (None, (13,))
+
+
+def twice(first: str, second: str) -> Session:
+    """A session in which one call was made twice, with these results."""
+    stage = Stage(tools=Town().tools)
+    calls = [OSLO, OSLO]
+    results = [outcome("call_5_0", first), outcome("call_5_1", second)]
+    stage.play(answered(calls=calls), None, results, answered("So."))
+    agent = agent_of([OSLO], [OSLO], [OSLO], "So.", store=cut(stage.facts, 99), tools=Town().tools)
+    return agent.session("s")
+
+
+def test_the_same_call_twice():
+    """It gets its results one after the other, and no third."""
+    rerun = twice("sun", "fog").rerun()
+    assert [text for _, text, _ in told(rerun)] == ["sun", "fog"]
+    assert isinstance(rerun.error, NoRecordedResult)
+    assert rerun.error.arguments == '{"city":"Oslo"}'
+
+
+def test_an_error_is_served_as_an_error():
+    """As the tool raised it then."""
+
+    def weather(city: str) -> str:
+        raise ValueError(city)
+
+    session = known([ROME], "Hm", [ROME], "Hm", until=7, tools=[weather])
+    session.run("Rome?")
+    rerun = session.rerun()
+    assert told(rerun) == [("call_12_0", "ValueError: Rome", True)]
+    assert (rerun.error, rerun.departure) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "text", "is_error"),
+    [({"result": "sun"}, "sun", False), ({"failed": "gone"}, "gone", True)],
+)
+def test_what_somebody_decided_is_served(given: Any, text: str, is_error: bool):
+    """As the result of its call."""
+    session = known(*SAME[1:], *SAME, until=13)
+    session.resolve("call_10_1", **given)
+    session.resume()
+    rerun = session.rerun()
+    assert told(rerun)[1] == ("call_11_1", text, is_error)
+    assert (rerun.error, rerun.departure) == (None, None)
+
+
+def test_a_call_that_was_repeated():
+    """The result of the repetition is that of the call."""
+    town = Town()
+    session = known(*SAME[1:], *SAME, until=13, town=town)
+    session.resolve("call_10_1", retry=True)
+    session.resume()
+    assert sorted(town.asked) == ["Bern", "Rome"]
+    rerun = session.rerun()
+    assert [text for _, text, _ in told(rerun)] == ["sun", "snow in Rome", "snow in Bern"]
+    assert (rerun.error, rerun.departure, len(town.asked)) == (None, None, 2)
+
+
+def test_a_tool_that_there_was_not():
+    """The model is told again that there is none."""
+    session = known(Call("nope"), "Oh", Call("nope"), "Oh", until=7)
+    session.run("Try")
+    rerun = session.rerun()
+    assert (rerun.error, rerun.departure, rerun.served) == (None, None, ())
+    assert "tool.returned" in own(rerun)
+
+
+def test_a_tool_that_there_was_not_and_is_now():
+    """That there was none is no result of it."""
+
+    def nope() -> str:
+        return "yes"
+
+    session = known(Call("nope"), "Oh", Call("nope"), "Oh", until=7)
+    session.run("Try")
+    rerun = session.rerun(tools=[nope])
+    assert isinstance(rerun.error, NoRecordedResult)
+    assert rerun.error.tool == "nope"
+
+
+@pytest.mark.parametrize("how", ["recorded", "ask", "live"])
+def test_a_tool_that_nobody_has_called_before(how: Any):
+    """With the record alone the turn ends: how often it would be tried nobody could say."""
+    rerun = known(Call("nope"), [OSLO, ROME], "So.").rerun(tool_results=how)
+    if how == "recorded":
+        assert isinstance(rerun.error, NoRecordedResult)
+        return
+    assert rerun.error is None
+    assert (len(rerun.served), kinds(rerun.session).count("tool.returned")) == (
+        (2, 1) if how == "ask" else (0, 3)
+    )
+
+
+def test_a_refusal_is_served():
+    """Nobody is asked again what a person has refused, and the tool does not run."""
+    world = World()
+    session = world.agent([Call("sign"), "Well", Call("sign"), "Well"]).session("s")
+    (pending,) = session.run("Sign").pending_approvals
+    session.reject(pending.call_id, "no")
+    session.resume()
+    rerun = session.rerun()
+    words = "ApprovalRejected: a person has refused this call: no"
+    assert told(rerun) == [("call_6_0", words, True)]
+    assert (rerun.error, rerun.departure, world.journal) == (None, None, [])
+
+
+def test_an_approved_call_is_served():
+    """Without another approval: nothing runs."""
+    world = World()
+    session = world.agent([Call("sign"), "Well", Call("sign"), "Well"]).session("s")
+    (pending,) = session.run("Sign").pending_approvals
+    session.approve(pending.call_id)
+    session.resume()
+    rerun = session.rerun()
+    assert [text for _, text, _ in told(rerun)] == ["sign done"]
+    assert (rerun.error, rerun.departure, len(world.journal)) == (None, None, 1)
+
+
+def test_arguments_that_were_refused():
+    """Also before a person would have been asked."""
+    tool = Tool(Town().weather, requires_approval=True)
+    wrong = Call("weather", {"town": 1})
+    session = known(wrong, "Oh", wrong, "Oh", until=7, tools=[tool])
+    session.run("Try")
+    rerun = session.rerun()
+    assert (rerun.error, rerun.departure, len(rerun.served)) == (None, None, 1)
+
+
+def test_a_turn_that_waits_for_a_person():
+    """Its call has no result; the record alone does not answer it."""
+    world = World()
+    session = world.agent([Call("sign"), Call("sign"), Call("sign")]).session("s")
+    session.run("Sign")
+    alone = session.rerun()
+    assert isinstance(alone.error, NoRecordedResult)
+    asked = session.rerun(tool_results="ask")
+    assert asked.response is not None
+    assert [one.tool for one in asked.response.pending_approvals] == ["sign"]
+    assert (asked.departure, world.journal) == (None, [])
+    assert len(session.pending_approvals) == 1
+
+
+# Recorded alone
+
+
+def test_a_call_that_was_not_made_then():
+    """The turn fails with words that say what to do; it can be resumed, live."""
+    town = Town()
+    session = known([OSLO, NICE], "Warm.", town=town)
+    rerun = session.rerun()
+    error = rerun.error
+    assert isinstance(error, NoRecordedResult)
+    assert (error.call_id, error.tool, error.arguments) == (
+        "call_11_1",
+        "weather",
+        '{"city":"Nice"}',
+    )
+    assert str(error) == (
+        'call call_11_1 asks weather({"city":"Nice"}), for which no result is recorded; rerun with '
+        'tool_results="ask" to decide about it, or with "live" to run it'
+    )
+    assert (rerun.response, rerun.served, error.completed_calls) == (None, (13,), ())
+    assert own(rerun)[-3:] == ["model.responded", "tool.resolved", "turn.failed"]
+    assert rerun.departure is not None
+    assert (rerun.departure.version, rerun.departure.kind) == (10, "arguments")
+    assert (shown(rerun.session), town.asked) == (["Hello", "Hi"], [])
+
+    assert rerun.session.resume().text == "Warm."
+    assert town.asked == ["Nice"]
+    results = [m for m in rerun.session.messages if m.role == "tool"]
+    assert results[0].text == "sun\nsnow in Nice"
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("until", [11, 12, 13])
+def test_a_call_that_was_under_way_and_has_no_result(until: int, dry_run: Any):
+    """With the record alone it cannot go on: nothing is written."""
+    session = known(until=until)
+    with pytest.raises(NoRecordedResult) as caught:
+        session.rerun(until, dry_run=dry_run)
+    assert caught.value.call_id == ("call_10_1" if until == 13 else "call_10_0")
+    assert session._agent.store.list_sessions() == ["s"]
+
+
+# Asked
+
+
+def test_a_person_is_asked_about_a_call_that_was_not_made_then():
+    """It runs once it is approved; nothing recorded is served after it."""
+    town = Town()
+    rerun = known([OSLO, NICE], [ROME], "So.", town=town).rerun(tool_results="ask")
+    assert rerun.response is not None
+    assert [one.arguments for one in rerun.response.pending_approvals] == ['{"city":"Nice"}']
+    assert (rerun.served, rerun.error, town.asked) == ((13,), None, [])
+
+    fork = rerun.session
+    fork.approve(fork.pending_approvals[0].call_id)
+    (rome,) = fork.resume().pending_approvals
+    assert (rome.arguments, town.asked) == ('{"city":"Rome"}', ["Nice"])
+    fork.reject(rome.call_id)
+    assert fork.resume().text == "So."
+    assert town.asked == ["Nice"]
+
+
+def test_after_the_first_other_call_nothing_is_served():
+    """In the same answer, and in the next."""
+    rerun = known([NICE, OSLO], town=Town()).rerun(tool_results="ask")
+    assert rerun.response is not None
+    assert [one.arguments for one in rerun.response.pending_approvals] == [
+        '{"city":"Nice"}',
+        '{"city":"Oslo"}',
+    ]
+    assert rerun.served == ()
+
+
+def test_calls_under_way_are_asked_about():
+    """Those that have a result are served, the others wait for a person."""
+    town = Town()
+    session = known("Wet.", until=13, town=town)
+    rerun = session.rerun(12, tool_results="ask")
+    assert told(rerun) == [("call_10_0", "sun", False)]
+    assert rerun.response is not None
+    (rome,) = rerun.response.pending_approvals
+    rerun.session.approve(rome.call_id)
+    assert rerun.session.resume().text == "Wet."
+    assert town.asked == ["Rome"]
+
+
+def test_later_turns_of_the_fork_are_asked_about_too():
+    """Whoever asks to be asked is."""
+    rerun = known(*SAME, [ROME]).rerun(tool_results="ask")
+    assert rerun.departure is None
+    assert len(rerun.session.run("Rome?").pending_approvals) == 1
+
+
+# Live
+
+
+def test_everything_runs():
+    """Under keys of its own."""
+    town = Town()
+    session = known(*SAME, *SAME, town=town, until=7)
+    session.run("Weather?")
+    keys = list(town.keys)
+    rerun = session.rerun(tool_results="live")
+    assert sorted(town.asked) == ["Bern", "Bern", "Oslo", "Oslo", "Rome", "Rome"]
+    assert len({*town.keys}) == 6
+    assert keys == town.keys[:3]
+    assert (rerun.error, rerun.departure, rerun.served) == (None, None, ())
+
+
+def test_other_results_depart():
+    """At the first that is another one."""
+    rerun = known(*SAME).rerun(tool_results="live")
+    assert rerun.departure is not None
+    assert (rerun.departure.version, rerun.departure.kind, rerun.departure.causes) == (
+        *(13, "result"),
+        ("tool result",),
+    )
+
+
+def test_calls_under_way_run_again():
+    """As new calls, with keys of their own."""
+    town = Town()
+    rerun = known("Wet.", until=13, town=town).rerun(13, tool_results="live")
+    assert town.asked == ["Rome"]
+    called = [f for f in rerun.session.events() if f.type == "tool.called"]
+    assert [town.keys] == [[called[-1].hash.hex()]]
+    assert own(rerun)[:4] == ["session.forked", "tool.resolved", "turn.resumed", "tool.called"]
+    assert rerun.response is not None
+
+
+@pytest.mark.parametrize("how", ["ask", "live"])
+def test_the_policies_of_the_agent_stay_in_force(how: Any):
+    """What asks a person asks in a rerun."""
+    world = World()
+    script: list[Scripted] = [Call("sign"), "Well", Call("sign")]
+    session = world.agent(script).session("s")
+    (pending,) = session.run("Sign").pending_approvals
+    session.approve(pending.call_id)
+    session.resume()
+    rerun = session.rerun(tool_results=how)
+    assert rerun.error is None or how == "ask"
+    assert len(rerun.session.pending_approvals) == (1 if how == "live" else 0)
+    assert len(world.journal) == 1

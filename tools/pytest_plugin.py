@@ -1,0 +1,154 @@
+"""Recorded sessions as tests, for pytest.
+
+::
+
+    def test_refund(check_recording):
+        check_recording("recordings/refund.json", agent)
+
+The recording is what ``session.to_dict()`` gave, in a file beside the test. It is replayed by the
+agent of today, offline, and the test fails where something would be different.
+``pytest --update-recordings`` writes such files anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Unpack
+
+import pytest
+
+if TYPE_CHECKING:
+    from agent.engine.agent import Agent
+    from agent.engine.edits import ReplayOptions
+    from agent.engine.replay import Replay
+    from agent.engine.replays import Source
+    from agent.engine.session import Session
+
+    Recording = str | os.PathLike[str] | Source
+
+
+class CheckRecording(Protocol):
+    """Replays a recording, and fails the test where something would be different today."""
+
+    def __call__(
+        self,
+        recording: Recording,
+        agent: Agent | None = None,
+        *,
+        session_id: str | None = None,
+        **options: Unpack[ReplayOptions],
+    ) -> Replay:
+        """Check a recording: a file, a session, or what ``to_dict`` gave.
+
+        A file is an export in JSON, or a log of SQLite in which ``session_id`` is looked for; its
+        path is relative to the test's own folder. The options are those of ``session.replay``.
+        """
+        ...
+
+
+_WRITTEN = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take ``--update-recordings``."""
+    parser.getgroup("recordings", "recorded sessions").addoption(
+        "--update-recordings",
+        action="store_true",
+        help="write recordings anew that would be different today, with the same answers",
+    )
+
+
+@pytest.fixture
+def check_recording(request: pytest.FixtureRequest) -> CheckRecording:
+    """Replay a recorded session by the agent of today, and fail where it would be different."""
+    config, folder = request.config, request.path.parent
+
+    def check(
+        recording: Recording,
+        agent: Agent | None = None,
+        *,
+        session_id: str | None = None,
+        **options: Unpack[ReplayOptions],
+    ) -> Replay:
+        from agent.engine.replays import replay  # noqa: PLC0415 - pytest loads this for every run
+
+        path: Path | None = None
+        if isinstance(recording, str | os.PathLike):
+            path = folder / recording
+            source = _read(path, session_id)
+        else:
+            source = recording
+        found = replay(source, agent, **options)
+        if not found and config.getoption("update_recordings"):
+            _update(path, source, agent, options)
+            config.stash.setdefault(_WRITTEN, []).append(str(path))
+        elif not found:
+            pytest.fail(_words(path, found), pytrace=False)
+        return found
+
+    return check
+
+
+def _read(path: Path, session_id: str | None) -> Source:
+    if not path.exists():
+        pytest.fail(
+            f"there is no recording {path}: record one with json.dump(session.to_dict(), file)",
+            pytrace=False,
+        )
+    with path.open("rb") as file:
+        is_log = file.read(len(_SQLITE)) == _SQLITE
+    return _read_log(path, session_id) if is_log else json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_log(path: Path, session_id: str | None) -> Session:
+    from agent.engine.agent import Agent  # noqa: PLC0415
+    from agent.engine.session import Session  # noqa: PLC0415
+    from agent.engine.stores import SQLiteStore  # noqa: PLC0415
+
+    with SQLiteStore(path) as store:
+        data = None if session_id is None else store.load(session_id)
+        if data is None:
+            known = ", ".join(store.list_sessions()[:10])
+            pytest.fail(
+                f"name a session of the log {path}: session_id=...; it has {known}", pytrace=False
+            )
+    return Session.from_dict(data, Agent("openai", "none"))
+
+
+_SQLITE = b"SQLite format 3\0"
+
+
+def _update(path: Path | None, source: Source, agent: Agent | None, options: ReplayOptions) -> None:
+    """Write a recording anew, as a whole or not at all."""
+    from agent.engine.replays import rewrite  # noqa: PLC0415
+
+    if path is None or not isinstance(source, Mapping) or agent is None or "edit" in options:
+        pytest.fail(
+            "only a recording in a JSON file can be written anew, by an agent and without edit=",
+            pytrace=False,
+        )
+    text = json.dumps(rewrite(source, agent, **options), indent=2, ensure_ascii=False) + "\n"
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def _words(path: Path | None, found: Replay) -> str:
+    where = f"\n\nrecording: {path}" if path else ""
+    return (
+        f"today this session would be different, {found}{where}\n"
+        "If that is meant: pytest --update-recordings writes it anew, with the same answers; "
+        "review what has changed. New answers take a new recording."
+    )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Name the recordings that were written anew."""
+    written: list[str] = []
+    for path in config.stash.get(_WRITTEN, written):
+        terminalreporter.write_line(f"recording written anew: {path}")
