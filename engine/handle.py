@@ -26,6 +26,7 @@ from agent.engine.history import rewound
 from agent.engine.journal import Journal
 from agent.engine.logs import log_appended
 from agent.engine.opening import Wanted, landed, opened
+from agent.engine.past_states import PastStates
 from agent.engine.request import RequestBuilder
 from agent.engine.unfinished import check_owner
 from agent.eventstore.errors import AgentError, ConflictError, UnknownStream
@@ -83,6 +84,7 @@ class Handle:
         """Begin anew in a child process: what its parent's threads were doing stays half done."""
         self._journal: Journal | None = None
         self.requests = RequestBuilder()
+        self._past = PastStates(self.log, self.binding.key)
         self._active: Run[Any] | None = None
         self._user: dict[str, object] = {}
         self._loading = threading.RLock()
@@ -116,8 +118,7 @@ class Handle:
     def _load(self) -> Journal:
         if self.binding.load is not None:
             self.binding.load(self.binding.key)
-        state = rebuild(projection.evolve, self.log.read(self.binding.key), SessionState())
-        return opened(self._journal_of(state), self._wanted)
+        return opened(self._journal_of(self._past.load()), self._wanted)
 
     def _journal_of(self, state: SessionState) -> Journal:
         begun: frozenset[bytes] = self._journal.begun if self._journal else frozenset()
@@ -128,14 +129,14 @@ class Handle:
         """The session as it is; a new one as if it were already in the log."""
         return self.journal.shown
 
-    def events(self, until: int | None = None) -> Iterator[Recorded]:
+    def events(self, until: int | None = None, after: int = 0) -> Iterator[Recorded]:
         """The events, those included with which a new session will begin."""
         journal = self.journal
         last = journal.shown.version if until is None else until
         opening = journal.opening
         durable = journal.committed.version  # after the opening, which another thread may commit
-        yield from self.log.read(self.binding.key, until=min(last, durable))
-        yield from (fact for fact in opening if durable < fact.version <= last)
+        yield from self.log.read(self.binding.key, after=after, until=min(last, durable))
+        yield from (fact for fact in opening if max(durable, after) < fact.version <= last)
 
     # Writing
 
@@ -398,7 +399,9 @@ class Handle:
     def state_at(self, version: int) -> SessionState:
         """The session at one of its versions. Raises :class:`UnknownStream` if there is none."""
         self.check_version(version)
-        return rebuild(projection.evolve, self.events(version), SessionState())
+        if version > self.journal.committed.version:  # as if it were in the log already
+            return rebuild(projection.evolve, self.events(version), SessionState())
+        return self._past.at(version)
 
     def check_version(self, version: int) -> None:
         """Raise :class:`UnknownStream` for a version that the session does not have."""

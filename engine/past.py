@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from agent.engine.bound import Bound
@@ -25,16 +26,64 @@ if TYPE_CHECKING:
     from agent.engine.handle import Handle
     from agent.engine.past_requests import PastRequest
     from agent.engine.stream import Response
+    from agent.eventstore.messages import Message
     from agent.eventstore.record import Recorded
     from agent.projections.diff import Difference
+    from agent.projections.usage import SessionUsage
 
 
 class Past(Bound):
-    """What can be done with the events of a session without changing it."""
+    """What a session shows: now, at any time, and otherwise. Nothing here changes it."""
 
     def __init__(self, agent: Agent, handle: Handle) -> None:
         self._agent = agent
         self._handle = handle
+
+    @property
+    def session_id(self) -> str:
+        """The id under which the session was made or opened."""
+        return self._handle.binding.key
+
+    @property
+    def version(self) -> int:
+        """How many events are in the log, inherited ones included; 0 before the first write."""
+        return self._handle.journal.committed.version
+
+    @property
+    def messages(self) -> list[Message]:
+        """The history, a fresh list. An open turn is no part of it."""
+        return View(self._handle.state).messages
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt."""
+        return View(self._handle.state).system
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        """The application's own data about the session, a fresh dictionary."""
+        return View(self._handle.state).metadata
+
+    @property
+    def usage(self) -> SessionUsage:
+        """Tokens spent, own and inherited apart."""
+        return View(self._handle.state).usage
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the session that this one was forked from."""
+        return View(self._handle.state).parent
+
+    def attachment(self, part: ImagePart | FilePart) -> bytes:
+        """The bytes of an image or file of the history.
+
+        Raises :class:`AttachmentMissing` when the session does not hold them, as for links.
+        """
+        if isinstance(part.source, Link):
+            raise AttachmentMissing(part.source.url)
+        return part.source.data or self._handle.log.get_blob(part.source.digest)
+
+    # At any time
 
     def at(self, version: int) -> View:
         """The session as it was after its first ``version`` events."""
@@ -68,6 +117,21 @@ class Past(Bound):
         agent's.
         """
         return request_at(self._handle, version)
+
+    def bisect(self, predicate: Callable[[View], bool]) -> int | None:
+        """The first version from which on something is true of the session; None if it is not now.
+
+        It is looked for by halves, in about as many steps as the version has binary digits. So
+        what is true once has to stay true; otherwise the version that is found is one at which it
+        is true, and was not at the one before.
+        """
+        last = self._handle.journal.committed.version
+        if not last or not predicate(self.at(last)):
+            return None
+        found = bisect_left(range(1, last), True, key=lambda at: bool(predicate(self.at(at))))  # noqa: FBT003
+        return found + 1
+
+    # Otherwise
 
     def replay(self, agent: Agent | None = None, **options: Unpack[ReplayOptions]) -> Replay:
         """Drive the engine of today over this session, offline, up to what would be different.
@@ -197,12 +261,3 @@ class Past(Bound):
 
     def _rebuilt(self, facts: Sequence[Recorded], asked: Recorded) -> PastRequest | None:
         return past_request_of(facts, asked, self._handle.provider, self._handle.log.get_blob)
-
-    def attachment(self, part: ImagePart | FilePart) -> bytes:
-        """The bytes of an image or file of the history.
-
-        Raises :class:`AttachmentMissing` when the session does not hold them, as for links.
-        """
-        if isinstance(part.source, Link):
-            raise AttachmentMissing(part.source.url)
-        return part.source.data or self._handle.log.get_blob(part.source.digest)

@@ -62,13 +62,13 @@ def request_at(handle: Handle, version: int) -> PastRequest:
     Raises :class:`NoRequest`, :class:`UnknownStream`, :class:`UnknownProvider`.
     """
     handle.check_version(version)
-    *before, last = handle.events(version)
+    (last,) = handle.events(version, after=version - 1)
     if not isinstance(last.event, ModelRequested):
         facts = handle.log.read(handle.binding.key, types=("model.requested",))
         made = tuple(fact.version for fact in facts)
         raise NoRequest(handle.binding.key, version, last.type, made)
-    state = rebuild(projection.evolve, before, SessionState())
-    return past_request(version, last.event, state, handle.provider, handle.log.get_blob)
+    before = handle.state_at(version - 1)
+    return past_request(version, last.event, before, handle.provider, handle.log.get_blob)
 
 
 def past_request(

@@ -14,6 +14,7 @@ from agent.eventstore.errors import CorruptLog
 from agent.eventstore.events import (
     ApprovalGranted,
     ApprovalRejected,
+    ApprovalRequested,
     HistoryRewound,
     ModelResponded,
     SessionForked,
@@ -94,14 +95,14 @@ class _Rewriting(Replaying):
 
     def _check_asked(self) -> None:
         """Refuse a turn that waits for a person where nobody was asked: what was the word?"""
-        turn, taken = (
-            self.journal.committed.conversation.turn,
-            slice(self._first, self.record.place),
-        )
+        turn, record = self.journal.committed.conversation.turn, self.record
         if turn is None or turn.waits_for != "approval":
             return
-        if not any(fact.type == "approval.requested" for fact in self.record.facts[taken]):
-            raise CannotRewrite(self._first + 1, "asks a person where nobody was asked")
+        gone_through = (fact.event for fact in record.facts[: record.place])
+        asked = {event.call_id for event in gone_through if isinstance(event, ApprovalRequested)}
+        for call in turn.pending_calls:
+            if record.names.get(call.part.call_id, call.part.call_id) not in asked:
+                raise CannotRewrite(self._first + 1, "asks a person where nobody was asked")
 
     def _adopt(self, count: int) -> None:
         record = self.record

@@ -18,7 +18,6 @@ from agent.engine.prompts import Prompted, checked_message, message_of
 from agent.engine.settings import TurnOptions, settings_of
 from agent.engine.streams import AsyncStream, Stream
 from agent.engine.unfinished import abandoning, decision, explained, resolving
-from agent.engine.view import View
 from agent.eventstore.events import ApprovalGranted, ApprovalRejected, HistoryCleared
 from agent.eventstore.messages import Message
 from agent.eventstore.rawjson import check_text
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from agent.engine.approvals import PendingApproval
     from agent.engine.stream import Response
     from agent.engine.unfinished import UnfinishedTurn
-    from agent.projections.usage import SessionUsage
 
 T = TypeVar("T")
 
@@ -49,43 +47,6 @@ class Session(Past):
 
     def __repr__(self) -> str:
         return f"<Session {self.session_id!r}>"
-
-    # What it shows
-
-    @property
-    def session_id(self) -> str:
-        """The id under which the session was made or opened."""
-        return self._handle.binding.key
-
-    @property
-    def version(self) -> int:
-        """How many events are in the log, inherited ones included; 0 before the first write."""
-        return self._handle.journal.committed.version
-
-    @property
-    def messages(self) -> list[Message]:
-        """The history, a fresh list. An open turn is no part of it."""
-        return View(self._handle.state).messages
-
-    @property
-    def system(self) -> str | None:
-        """The system prompt."""
-        return View(self._handle.state).system
-
-    @property
-    def metadata(self) -> dict[str, object]:
-        """The application's own data about the session, a fresh dictionary."""
-        return View(self._handle.state).metadata
-
-    @property
-    def usage(self) -> SessionUsage:
-        """Tokens spent, own and inherited apart."""
-        return View(self._handle.state).usage
-
-    @property
-    def parent(self) -> str | None:
-        """The id of the session that this one was forked from."""
-        return View(self._handle.state).parent
 
     # Turns
 

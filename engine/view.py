@@ -9,7 +9,9 @@ from agent.projections.diff import Difference, diff
 
 if TYPE_CHECKING:
     from agent.eventstore.messages import Message
+    from agent.eventstore.values import ToolDefinition
     from agent.projections.session import SessionState
+    from agent.projections.turn import Turn
     from agent.projections.usage import SessionUsage
 
 
@@ -43,6 +45,16 @@ class View:
     def usage(self) -> SessionUsage:
         """Tokens spent, own and inherited apart."""
         return self._state.usage
+
+    @property
+    def tools(self) -> tuple[ToolDefinition, ...]:
+        """The tools that were offered to the model last; those of a turn come with its start."""
+        return self._state.conversation.tools.definitions
+
+    @property
+    def turn(self) -> Turn | None:
+        """The open turn, as far as it has come; None when the session is settled."""
+        return self._state.conversation.turn
 
     @property
     def parent(self) -> str | None:

@@ -245,9 +245,8 @@ def test_said():
     """In words."""
     found = known([OSLO, NICE]).rerun().departure
     assert str(found) == (
-        "version 10: arguments (sampling)\n"
-        "  recorded: model.responded\n"
-        "  today:    model.responded\n"
+        "version 10: other arguments (cause: sampling)\n"
+        "  model.responded\n"
         '  /calls/1/arguments: "{\\"city\\":\\"Rome\\"}" -> "{\\"city\\":\\"Nice\\"}"'
     )
 
