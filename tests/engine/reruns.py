@@ -10,8 +10,6 @@
                        14 tool.returned "fog"
 """
 
-import msgspec
-
 from agent import Session
 from agent.engine.past_requests import PastRequest
 from agent.engine.rerun import Rerun
@@ -119,6 +117,8 @@ def untouched(session: Session, facts: list[Recorded]) -> None:
     assert session.version == len(facts)
 
 
-def plain(value: object) -> object:
-    """A value as JSON has it."""
-    return msgspec.to_builtins(value)
+def listed(session: Session) -> list[str]:
+    """The sessions that are kept beside one."""
+    store = session._agent.store
+    assert store is not None
+    return store.list_sessions()
