@@ -226,8 +226,8 @@ def test_a_deleted_session():
     """There is nothing to take again."""
     session = known()
     store = session._agent.store
-    assert store is not None
-    store.delete("s")
+    assert (session.version, store is not None) == (21, True)
+    store.delete("s")  # pyright: ignore[reportOptionalMemberAccess]
     with pytest.raises(UnknownStream, match="was deleted; open it anew to start over"):
         session.rerun()
     assert listed(session) == []
