@@ -284,7 +284,7 @@ class Handle:
             self.binding.load(self.binding.key)
         facts = list(self.log.read(self.binding.key, after=known.version - 1))
         if not facts:
-            raise self._deleted()
+            raise self.deleted()
         if facts[0].hash != known.hash:
             raise ConflictError(
                 self.binding.key,
@@ -303,11 +303,11 @@ class Handle:
             self.binding.key, after=keyed.started - 1, until=keyed.completed - 1
         )
         if not isinstance(first.event, TurnStarted):
-            raise self._deleted()
+            raise self.deleted()
         before = Conversation(version=first.version, turn=begin(first.event, first))
         turn = rebuild(conversation.evolve, rest, before).turn
         if turn is None:
-            raise self._deleted()
+            raise self.deleted()
         return turn
 
     def claim(self, run: Run[Any]) -> None:
@@ -363,7 +363,7 @@ class Handle:
     def _head_at(self, version: int) -> Head:
         for fact in self.log.read(self.binding.key, after=version - 1, until=version):
             return fact.head
-        raise self._deleted()
+        raise self.deleted()
 
     def _fork(self, key: str, head: Head) -> Recorded:
         """Write the fork point; returns the child's first own event."""
@@ -389,10 +389,11 @@ class Handle:
         """The session serialized. Raises :class:`UnknownStream` if it was deleted."""
         recorded = list(self.events())
         if not recorded:
-            raise self._deleted()
+            raise self.deleted()
         return export_events(recorded, self.log)
 
-    def _deleted(self) -> UnknownStream:
+    def deleted(self) -> UnknownStream:
+        """The error of a session that is in the log no more."""
         words = f"session {self.binding.key!r} was deleted; open it anew to start over"
         return UnknownStream(words, stream=self.binding.key)
 

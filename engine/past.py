@@ -219,10 +219,13 @@ class Past(Bound):
         return await off_loop(mine, self._came_of, prepared, child, outcome, options)
 
     def _prepared(self, at: int | None, options: RerunOptions) -> Prepared:
-        wish = wish_of(at, options)
+        wish, mine = wish_of(at, options), self._handle
         if at is not None:
-            self._handle.check_version(at)
-        return prepare_rerun(list(self.events()), wish, self._handle.setup, self._agent.model)
+            mine.check_version(at)
+        facts = list(self.events())
+        if not facts:
+            raise mine.deleted()
+        return prepare_rerun(facts, wish, mine.setup, self._agent.model)
 
     def _beginning(self, prepared: Prepared, session_id: str | None) -> Handle:
         """The fork, as it is before the turn is taken."""

@@ -221,8 +221,14 @@ def _system(now: Conversation, wanted: str | None, wish: Wish) -> Iterator[Syste
 
 
 def _decided(now: Conversation, served: Served) -> Iterator[ToolResolved]:
-    """What becomes of the calls that were under way: a fork never repeats them by itself."""
-    for call in now.turn.calls if now.turn else ():
+    """What becomes of the calls that were under way: a fork never repeats them by itself.
+
+    Raises :class:`NoRecordedResult` for one that only the record may answer, and does not.
+    """
+    pending, trial = now.turn.pending_calls if now.turn else (), served.again()
+    for call in pending:
+        trial.answered(call)
+    for call in pending:
         if call.state == "unknown":
             retry = ToolResolved(call_id=call.part.call_id, how="retry")
             yield served.answered(call) or retry

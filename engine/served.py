@@ -68,7 +68,7 @@ class Served:
         known: Collection[str],
         edited: Collection[int] = (),
     ) -> None:
-        self._serving = serving
+        self._serving: Serving = serving
         self._known = known
         self._edited = edited
         self.results = tuple(one for one in results if self._counts(one))

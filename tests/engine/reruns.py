@@ -10,16 +10,15 @@
                        14 tool.returned "fog"
 """
 
-import msgspec
-
-from agent import Session
+from agent import Message, Session
 from agent.engine.past_requests import PastRequest
 from agent.engine.rerun import Rerun
 from agent.engine.scripted import Call, Scripted
 from agent.engine.tools import Tool, ToolContext
 from agent.eventstore.events import SystemChanged, ToolResolved
+from agent.eventstore.messages import TextPart, ToolCallPart, ToolResultPart
 from agent.eventstore.record import Recorded
-from agent.stores import SessionStore
+from agent.stores import MemoryStore, SessionStore
 from tests.engine.crashes import cut
 from tests.engine.given import Stage, agent_of, answered, kinds, outcome
 
@@ -119,6 +118,32 @@ def untouched(session: Session, facts: list[Recorded]) -> None:
     assert session.version == len(facts)
 
 
-def plain(value: object) -> object:
-    """A value as JSON has it."""
-    return msgspec.to_builtins(value)
+def listed(session: Session) -> list[str]:
+    """The sessions that are kept beside one."""
+    store = session._agent.store
+    assert store is not None
+    return store.list_sessions()
+
+
+def later(*script: Scripted, town: Town | None = None) -> Session:
+    """The session with a third turn, which begins at version 22."""
+    session = known("Bye", *script, town=town)
+    session.run("Thanks")
+    return session
+
+
+def by_hand() -> Session:
+    """A session that begins with messages by hand: 1 started, 2-5 added, 6 turn.started."""
+    call = ToolCallPart("c1", "weather", "{}")
+    agent = agent_of("Bye", "Bye", store=MemoryStore())
+    session = agent.session(
+        "s",
+        messages=[
+            Message.user("Weather?"),
+            Message.assistant(call),
+            Message.tool(ToolResultPart("c1", (TextPart("sun"),))),
+            Message.assistant("Fine."),
+        ],
+    )
+    session.run("Thanks")
+    return session

@@ -73,9 +73,17 @@ ANSWERS: list[tuple[list[Scripted], int, Kind, tuple[Change, ...]]] = [
             Change("/calls/0/arguments", '{"city":"Bern"}', "{}"),
         ),
     ),
-    ([[OSLO, ROME], "Mixed."], 16, "tool", (Change("/text", "", "Mixed."), Change("/calls/0", call("weather", city="Bern"), UNSET))),
+    (
+        [[OSLO, ROME], "Mixed."],
+        16,
+        "tool",
+        (
+            Change("/text", "", "Mixed."),
+            Change("/calls/0", call("weather", city="Bern"), UNSET),
+        ),
+    ),
     ([[OSLO, ROME], BERN, "Fine."], 20, "answer", (Change("/text", "Mixed.", "Fine."),)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("script", "version", "kind", "places"), ANSWERS)
@@ -232,12 +240,13 @@ def test_a_refusal():
 
 def _kinds(one: Message, other: Message) -> Kind | None:
     """How a turn whose answer was one departs from one whose answer is another."""
-    ways: list[Way] = []
-    for message in (one, other):
+
+    def way(message: Message) -> Way:
         stage = Stage()
-        stage.play(Answered(Answer(message, "refusal", None, Usage()), 0.0))
-        ways.append(Way(stage.facts, stage.facts[1:]))
-    found = departure(*ways, lambda *_: None)
+        stage.play(Answered(Answer(message, "stop", None, Usage()), 0.0))
+        return Way(stage.facts, stage.facts[1:])
+
+    found = departure(way(one), way(other), lambda _facts, _asked: None)
     return found and found.kind
 
 

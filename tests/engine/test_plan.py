@@ -17,7 +17,18 @@ from agent.eventstore.messages import TextPart, ToolCallPart, ToolResultPart
 from agent.eventstore.values import Usage
 from agent.stores import SQLiteStore
 from tests.engine.given import add
-from tests.engine.reruns import BERN, NICE, OSLO, ROME, SAME, Town, known, recorded, untouched
+from tests.engine.reruns import (
+    BERN,
+    NICE,
+    OSLO,
+    ROME,
+    SAME,
+    Town,
+    known,
+    listed,
+    recorded,
+    untouched,
+)
 
 OSLO_13 = PlannedCall("weather", '{"city":"Oslo"}', 13, "served")
 ROME_14 = PlannedCall("weather", '{"city":"Rome"}', 14, "served")
@@ -40,6 +51,8 @@ def live(*calls: PlannedCall) -> tuple[PlannedCall, ...]:
     return tuple(msgspec.structs.replace(call, fate="run") for call in calls)
 
 
+ASKED = {"others": "asked about", "tools": ("weather",)}
+LIVE = {"others": "run", "tools": ("weather",), "steps_at_most": 32}
 PLANS: list[tuple[int | None, RerunOptions, dict[str, Any]]] = [
     (None, {}, {}),
     (1, {}, {"at": 2, "turn": 4, "calls": (), "steps_at_most": 1}),
@@ -51,13 +64,21 @@ PLANS: list[tuple[int | None, RerunOptions, dict[str, Any]]] = [
     (None, {"edit": {18: "snow"}}, {"at": 17, "calls": (BERN_18,), "steps_at_most": 2}),
     (None, {"edit": {8: "?"}}, {}),
     (None, {"seed": 7, "model": "other"}, {"model": "other"}),
-    (None, {"tool_results": "ask"}, {"others": "asked about", "tools": ("weather",), "steps_at_most": 32}),
-    (13, {"tool_results": "ask"}, {"at": 13, "calls": (ROME_14, BERN_18), "others": "asked about", "tools": ("weather",), "steps_at_most": 31}),
-    (None, {"tool_results": "live"}, {"calls": live(OSLO_13, ROME_14, BERN_18), "others": "run", "tools": ("weather",), "steps_at_most": 32}),
-    (7, {"tool_results": "live", "edit": {14: "hail"}}, {"calls": (*live(OSLO_13), ROME_14, *live(BERN_18)), "others": "run", "tools": ("weather",), "steps_at_most": 32}),
+    (None, {"tool_results": "ask"}, ASKED | {"steps_at_most": 32}),
+    (
+        13,
+        {"tool_results": "ask"},
+        ASKED | {"at": 13, "calls": (ROME_14, BERN_18), "steps_at_most": 31},
+    ),
+    (None, {"tool_results": "live"}, LIVE | {"calls": live(OSLO_13, ROME_14, BERN_18)}),
+    (
+        7,
+        {"tool_results": "live", "edit": {14: "hail"}},
+        LIVE | {"calls": (*live(OSLO_13), ROME_14, *live(BERN_18))},
+    ),
     (None, {"tools": []}, {"calls": ()}),
     (None, {"schema": int}, {"steps_at_most": 6}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("at", "options", "other"), PLANS)
@@ -71,7 +92,7 @@ def test_plans(at: int | None, options: RerunOptions, other: dict[str, Any]):
     assert plan == msgspec.structs.replace(wanted, cost_at_most=plan.cost_at_most)
     model: Any = session._agent.provider
     assert (model.requests, town.asked, plan.cost_at_most) == ([], [], None)
-    assert session._agent.store.list_sessions() == ["s"]
+    assert listed(session) == ["s"]
     untouched(session, facts)
 
 
@@ -88,7 +109,9 @@ def test_nothing_is_written(tmp_path: Path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("script", [SAME, ([OSLO],), ("Sunny.",), ([NICE],), ([ROME], [OSLO], BERN, "Wet.")])  # fmt: skip
+@pytest.mark.parametrize(
+    "script", [SAME, ([OSLO],), ("Sunny.",), ([NICE],), ([ROME], [OSLO], BERN, "Wet.")]
+)
 @pytest.mark.parametrize("at", [7, 9, 11, 12])
 def test_what_it_says_comes_true(script: Any, at: int):
     """The rerun that follows has the same plan, and serves nothing else."""
@@ -185,7 +208,7 @@ def test_inside_of_a_turn_its_own_words_count():
     agent = Agent(counting([OSLO], [ROME], "So.", [ROME], "So."), "m", tools=Town().tools)
     session = agent.session()
     session.run("Weather?", max_tokens=70)
-    at = [f.version for f in session.events() if f.type == "tool.returned"][0]
+    at = next(f.version for f in session.events() if f.type == "tool.returned")
     rerun = session.rerun(at)
     used = rerun.session.usage.own
     assert rerun.plan.usage_at_most is not None
@@ -194,7 +217,9 @@ def test_inside_of_a_turn_its_own_words_count():
     assert used.output_tokens <= rerun.plan.usage_at_most.output_tokens == 140
 
 
-@pytest.mark.parametrize("options", [{}, {"tool_results": "live"}, {"tool_results": "ask"}, {"schema": int}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [{}, {"tool_results": "live"}, {"tool_results": "ask"}, {"schema": int}]
+)
 def test_nothing_bounds_it(options: RerunOptions):
     """Without max_tokens, where tools run, and where an answer may be asked for again."""
     session = known("a", until=7)

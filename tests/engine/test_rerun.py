@@ -18,6 +18,7 @@ from tests.engine.reruns import (
     Town,
     asked,
     known,
+    listed,
     own,
     recorded,
     told,
@@ -101,7 +102,7 @@ def test_after_the_last_turn_there_is_none():
     assert str(caught.value) == (
         "after version 21 there is no turn to take again: the last began at version 8"
     )
-    assert session._agent.store.list_sessions() == ["s"]
+    assert listed(session) == ["s"]
     untouched(session, facts)
 
 

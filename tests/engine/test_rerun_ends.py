@@ -216,7 +216,9 @@ def test_async_in_a_store_that_takes_its_time():
     assert main not in seen
 
 
-@pytest.mark.parametrize("options", [{}, {"model": "other"}, {"edit": {8: "?"}}, {"tool_results": "live"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [{}, {"model": "other"}, {"edit": {8: "?"}}, {"tool_results": "live"}]
+)
 def test_async_does_the_same(options: Any):
     """Event by event."""
     one = known(*SAME).rerun(**options)

@@ -2,21 +2,29 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 from pydantic import BaseModel
 
-from agent.engine.errors import ConfigurationError, InvalidTool
+from agent.engine.errors import ConfigurationError
 from agent.engine.output import Output
 from agent.engine.rerun import Rerun, RerunOptions
-from agent.engine.scripted import Call, ScriptedModel
+from agent.engine.scripted import ScriptedModel
 from agent.engine.settings import SettingsOptions, settings_of
-from agent.engine.tools import Tool
 from agent.errors import ConflictError, InvalidSessionId
 from agent.eventstore.events import SystemChanged, TurnStarted
 from agent.eventstore.values import Settings
-from tests.engine.given import agent_of, kinds
-from tests.engine.reruns import BERN, ROME, SAME, Town, asked, known, own, recorded, untouched
+from tests.engine.given import kinds
+from tests.engine.reruns import (
+    ROME,
+    SAME,
+    Town,
+    asked,
+    known,
+    listed,
+    own,
+    recorded,
+    untouched,
+)
 
 
 def begun(rerun: Rerun) -> TurnStarted:
@@ -110,7 +118,7 @@ def test_recorded_tools_cannot_run(how: Any):
         "the agent has no tools that could run: rerun with tools=[...] that are called weather, "
         'or with tool_results="recorded"'
     )
-    assert session._agent.store.list_sessions() == ["s"]
+    assert listed(session) == ["s"]
 
 
 SETTINGS: SettingsOptions = {
@@ -295,28 +303,29 @@ def test_the_limits_of_the_agent():
     )
 
 
-REFUSED: list[tuple[Any, type[Exception], str]] = [
-    ({"tool_results": "none"}, ConfigurationError, "tool_results= takes one of 'recorded', 'ask', 'live', not 'none'"),
-    ({"tool_results": ["live"]}, ConfigurationError, "tool_results= takes one of 'recorded', 'ask', 'live', not ['live']"),
-    ({"model": ""}, ConfigurationError, "model cannot be empty text; leave it out instead"),
-    ({"model": 4}, ConfigurationError, "model cannot be 4, of type int"),
-    ({"system": 4}, ConfigurationError, "a system prompt is text, not int"),
-    ({"tools": "weather"}, InvalidTool, "tools= takes a list of functions, not 'weather'"),
-    ({"tools": None}, InvalidTool, "tools= takes a list of functions, not None"),
-    ({"seed": "x"}, ConfigurationError, "seed cannot be 'x', of type str"),
-    ({"idempotency_key": "k"}, ConfigurationError, "a rerun is asked anew each time: it takes no idempotency_key"),
-]  # fmt: skip
+SERVING = "tool_results= takes one of 'recorded', 'ask', 'live', not"
+REFUSED: list[tuple[Any, str]] = [
+    ({"tool_results": "none"}, f"{SERVING} 'none'"),
+    ({"tool_results": ["live"]}, f"{SERVING} ['live']"),
+    ({"model": ""}, "model cannot be empty text; leave it out instead"),
+    ({"model": 4}, "model cannot be 4, of type int"),
+    ({"system": 4}, "a system prompt is text, not int"),
+    ({"tools": "weather"}, "tools= takes a list of functions, not 'weather'"),
+    ({"tools": None}, "tools= takes a list of functions, not None"),
+    ({"seed": "x"}, "seed cannot be 'x', of type str"),
+    ({"idempotency_key": "k"}, "a rerun is asked anew each time: it takes no idempotency_key"),
+]
 
 
-@pytest.mark.parametrize(("options", "error", "words"), REFUSED)
+@pytest.mark.parametrize(("options", "words"), REFUSED)
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_refused_options(options: Any, error: type[Exception], words: str, dry_run: Any):
+def test_refused_options(options: Any, words: str, dry_run: Any):
     """Before anything is written."""
     session = known()
-    with pytest.raises(error) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         session.rerun(dry_run=dry_run, **options)
     assert str(caught.value) == words
-    assert session._agent.store.list_sessions() == ["s"]
+    assert listed(session) == ["s"]
 
 
 @pytest.mark.parametrize(
@@ -335,7 +344,7 @@ def test_options_that_others_refuse(options: RerunOptions, error: type[Exception
     facts = list(session.events())
     with pytest.raises(error):
         session.rerun(**options)
-    assert session._agent.store.list_sessions() == ["s"]
+    assert listed(session) == ["s"]
     untouched(session, facts)
 
 

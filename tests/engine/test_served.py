@@ -7,13 +7,13 @@ import pytest
 
 from agent import Session
 from agent.engine.errors import NoRecordedResult
-from agent.engine.served import same_call
 from agent.engine.scripted import Call, Scripted
+from agent.engine.served import same_call
 from agent.engine.tools import Tool
 from agent.eventstore.messages import ToolCallPart
 from tests.engine.crashes import World, cut
 from tests.engine.given import Stage, agent_of, answered, kinds, outcome, shown
-from tests.engine.reruns import BERN, NICE, OSLO, ROME, SAME, Town, known, own, told
+from tests.engine.reruns import BERN, NICE, OSLO, ROME, SAME, Town, known, listed, own, told
 
 # Which calls are the same
 
@@ -270,7 +270,7 @@ def test_a_call_that_was_under_way_and_has_no_result(until: int, dry_run: Any):
     with pytest.raises(NoRecordedResult) as caught:
         session.rerun(until, dry_run=dry_run)
     assert caught.value.call_id == ("call_10_1" if until == 13 else "call_10_0")
-    assert session._agent.store.list_sessions() == ["s"]
+    assert listed(session) == ["s"]
 
 
 # Asked
