@@ -31,6 +31,7 @@ class _Event(
     omit_defaults=True,
     kw_only=True,
     tag_field="type",
+    gc=False,  # data alone, without cycles: the collector need not look at it
 ):
     schema: ClassVar[int] = 1
 

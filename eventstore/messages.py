@@ -82,6 +82,7 @@ class _Part(
     forbid_unknown_fields=True,
     omit_defaults=True,
     tag_field="type",
+    gc=False,  # data alone, without cycles: the collector need not look at it
 ):
     @property
     def type(self) -> str:
@@ -207,7 +208,7 @@ Part = (
 )
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One message of a conversation: a role and its parts, in order.
 
     >>> Message.user("Hello").text

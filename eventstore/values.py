@@ -15,7 +15,7 @@ FinishReason = Literal[
 """Why an answer ended; one that is "paused" goes on when the model is asked again."""
 
 
-class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     pass
 
 
