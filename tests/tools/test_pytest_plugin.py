@@ -84,7 +84,7 @@ def test_a_change(folder: Path):
     code, said = run(folder, test=a_test("Add up."))
     assert code == 1
     assert "today this session would be different, sum: " in said
-    assert "by tool definition" in said
+    assert "(cause: tool definition)" in said
     assert '/tools/0/description: "Add two numbers." -> "Add up."' in said
     assert f"recording: {folder / 'recordings/sum.json'}" in said
     assert "pytest --update-recordings" in said
@@ -121,7 +121,7 @@ def test_what_no_update_can_do(folder: Path):
 def test_another_system_prompt(folder: Path):
     """It is given beside the agent."""
     code, said = run(folder, test=a_test(options=', system="Add up."'))
-    assert (code, "by system prompt" in said) == (1, True), said
+    assert (code, "(cause: system prompt)" in said) == (1, True), said
 
 
 @pytest.mark.parametrize(
