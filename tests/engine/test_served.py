@@ -182,6 +182,23 @@ def test_a_tool_that_nobody_has_called_before(how: Any):
     )
 
 
+def test_a_tool_that_came_in_the_middle_of_a_turn():
+    """Its result is one."""
+
+    def late() -> str:
+        return "now"
+
+    tools = [*Town().tools, late]
+    session = known(ValueError("down"), until=7)
+    with pytest.raises(ValueError, match="down"):
+        session.run("Try")
+    script = [Call("late"), "So.", Call("late"), "So."]
+    again = agent_of(*script, store=session._agent.store, tools=tools).session("s")
+    again.resume()
+    rerun = again.rerun()
+    assert (rerun.error, [text for _, text, _ in told(rerun)]) == (None, ["now"])
+
+
 def test_a_refusal_is_served():
     """Nobody is asked again what a person has refused, and the tool does not run."""
     world = World()
@@ -374,3 +391,10 @@ def test_the_policies_of_the_agent_stay_in_force(how: Any):
     assert rerun.error is None or how == "ask"
     assert len(rerun.session.pending_approvals) == (1 if how == "live" else 0)
     assert len(world.journal) == 1
+
+
+def test_what_the_agent_asks_about_is_asked_about():
+    """Its policy is in force for every tool."""
+    town = Town()
+    rerun = known([ROME], town=town, requires_approval=True).rerun(tool_results="live")
+    assert (len(rerun.session.pending_approvals), town.asked) == (1, [])
