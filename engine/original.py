@@ -121,8 +121,7 @@ def _turn_of(facts: Sequence[Recorded], started: int) -> Sequence[Recorded]:
         both = (before.turn, state.conversation.turn)
         if any(turn is not None and turn.started == started for turn in both):
             turn.append(fact)
-        left = state.conversation.unfinished
-        if left is None or left.started != started:
+        if state.conversation.unfinished is None:
             break
     return turn
 

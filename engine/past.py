@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from agent.engine.bound import Bound
 from agent.engine.departure import Way, departure
-from agent.engine.drivers import off_loop
 from agent.engine.edits import ReplayOptions, TodayOptions, edited, edits_of
 from agent.engine.past_requests import past_request_of, request_at
 from agent.engine.plan import Plan, plan_of
 from agent.engine.replay import Replay, configured, replay
 from agent.engine.rerun import Prepared, Rerun, RerunOptions, after, prepare_rerun, wish_of
 from agent.engine.rewriting import rewritten
-from agent.engine.streams import AsyncStream, Stream
+from agent.engine.streams import AsyncStream, Stream, check_loop
 from agent.engine.view import View
 from agent.eventstore.errors import AgentError, AttachmentMissing
 from agent.eventstore.export import export_events
@@ -209,14 +209,16 @@ class Past(Bound):
 
     async def rerun_async(self, at: int | None = None, **options: Unpack[RerunOptions]) -> Rerun:
         """As :meth:`rerun`, without blocking the event loop."""
-        mine = self._handle
-        prepared = await off_loop(mine, self._prepared, at, options)
-        child = await off_loop(mine, self._beginning, prepared, options.get("session_id"))
+        check_loop()
+        # In threads whatever the store: folding a long session takes its time.
+        prepared = await asyncio.to_thread(self._prepared, at, options)
+        name = options.get("session_id")
+        child = await asyncio.to_thread(self._beginning, prepared, name)
         try:
             outcome: Response[Any] | AgentError = await AsyncStream(child, prepared.order).finish()
         except AgentError as error:
             outcome = error
-        return await off_loop(mine, self._came_of, prepared, child, outcome, options)
+        return await asyncio.to_thread(self._came_of, prepared, child, outcome, options)
 
     def _prepared(self, at: int | None, options: RerunOptions) -> Prepared:
         wish, mine = wish_of(at, options), self._handle

@@ -17,7 +17,7 @@ from agent.engine.request import RequestBuilder
 from agent.engine.sources import Sources
 from agent.engine.turn import take_turn
 from agent.eventstore.errors import AgentError
-from agent.eventstore.events import ModelRequested, ModelResponded, SessionForked
+from agent.eventstore.events import ModelRequested, ModelResponded
 from agent.eventstore.messages import FilePart, ImagePart, TextPart, ToolResultPart
 from agent.eventstore.values import Usage
 from agent.projections import session as projection
@@ -154,7 +154,6 @@ def _first_request(
         answered=prepared.served.again().answered,
     )
     journal = Journal(key, now, setup.sources)
-    journal.record(SessionForked(session_id=key, parent=key, at=at, parent_hash=now.hash.hex()))
     for event in prepared.events:
         journal.record(event)
     program = take_turn(journal, RequestBuilder(), prepared.order, setup)

@@ -295,6 +295,7 @@ def was_dropped(event: ModelFailed) -> bool:
     return event.error.error == "TurnDropped"
 
 
-def ran_out_of_time(event: TurnFailed) -> bool:
-    """Whether a turn ended because its time was over."""
-    return event.error.error == "LimitExceeded" and event.error.code == "deadline"
+def was_ended(event: TurnFailed) -> bool:
+    """Whether its time was over, or its rerun: what no engine comes to by itself."""
+    late = event.error.error == "LimitExceeded" and event.error.code == "deadline"
+    return late or event.error.error == "NoRecordedResult"

@@ -39,8 +39,8 @@ from agent.engine.recorded import (
     Record,
     RecordedJournal,
     RecordedOutput,
-    ran_out_of_time,
     was_dropped,
+    was_ended,
 )
 from agent.engine.request import RequestBuilder
 from agent.engine.scripted import ScriptedModel
@@ -209,7 +209,7 @@ class Replaying:
         turn = self.journal.committed.conversation.turn
         unanswered = turn is not None and turn.waiting
         unknown = self._today is None or unanswered or not self._judges
-        return unknown or ran_out_of_time(fact.event)
+        return unknown or was_ended(fact.event)
 
     # One stretch of a turn
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -119,9 +121,15 @@ def same_call(one: ToolCallPart, other: ToolCallPart) -> bool:
     return one.name == other.name and meant(one.arguments) == meant(other.arguments)
 
 
-def meant(arguments: str) -> object:
+def meant(arguments: str) -> str:
     """What arguments say, however they are written."""
+    text = arguments.strip() or "{}"
     try:
-        return msgspec.json.encode(msgspec.json.decode(arguments or "{}"), order="sorted")
-    except (msgspec.DecodeError, RecursionError):
-        return arguments
+        return json.dumps(json.loads(text, object_pairs_hook=_by_name))
+    except (ValueError, RecursionError):
+        return text
+
+
+def _by_name(pairs: list[tuple[str, object]]) -> object:
+    """An object in whatever order; what it says twice it still says twice."""
+    return {"": sorted(pairs, key=itemgetter(0))}

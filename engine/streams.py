@@ -148,7 +148,7 @@ class AsyncStream(_Held[T]):
         return self.response
 
     async def _begin(self) -> None:
-        _check_loop()
+        check_loop()
         self._check_mine()
         if self._run.superseded:
             await self._events.aclose()
@@ -176,7 +176,8 @@ class AsyncStream(_Held[T]):
         await self.aclose()
 
 
-def _check_loop() -> None:
+def check_loop() -> None:
+    """Raise :class:`ConfigurationError` on an event loop of another kind."""
     if not on_loop():
         raise ConfigurationError(
             "async turns run on asyncio alone; elsewhere, as under trio, call run, stream or json "

@@ -15,7 +15,8 @@ from agent.engine.scripted import Call, Scripted
 from agent.eventstore.events import ModelResponded, ToolResolved, ToolReturned
 from agent.eventstore.messages import Message, RefusalPart
 from agent.eventstore.values import Usage
-from tests.engine.given import Stage
+from tests.engine.crashes import cut
+from tests.engine.given import Stage, answered, outcome
 from tests.engine.reruns import BERN, NICE, OSLO, ROME, SAME, Town, known
 
 
@@ -151,6 +152,21 @@ def test_an_error_instead_of_a_result():
     )
 
 
+def test_an_error_with_the_words_of_a_result():
+    """Is another result."""
+
+    def weather(city: str) -> str:
+        raise ValueError
+
+    session = known("So.", "So.", until=17)
+    session.resolve("call_16_0", result="ValueError: ")
+    session.resume()
+    found = session.rerun(17, tool_results="live", tools=[weather]).departure
+    assert found is not None
+    assert (found.version, found.kind) == (18, "result")
+    assert found.changes == (Change("/is_error", before=False, after=True),)
+
+
 def test_an_edited_result_is_expected():
     """It is the answer to it that departs."""
     found = known("Wet.").rerun(edit={18: "snow"}).departure
@@ -226,9 +242,12 @@ def test_another_history_by_results():
 
 def test_results_of_parallel_calls_in_any_order():
     """They are held against each other call by call."""
-    session = known(*SAME, *SAME, until=7)
-    session.run("Weather?")
-    assert session.rerun().departure is None
+    stage = Stage(tools=Town().tools)
+    results = [[outcome("call_5_1", "fog")], [outcome("call_5_0", "sun")]]
+    stage.play(answered(calls=[OSLO, ROME]), None, *results, answered("So."))
+    session = known([OSLO, ROME], "So.", store=cut(stage.facts, 99))
+    rerun = session.rerun()
+    assert (rerun.served, rerun.departure) == ((9, 8), None)
 
 
 def test_a_refusal():

@@ -13,6 +13,7 @@ from agent.engine.provider import ModelRequest
 from agent.engine.rerun import RerunOptions
 from agent.engine.scripted import Call, Reply, ScriptedModel
 from agent.engine.stores import LogStore
+from agent.eventstore.events import ModelResponded
 from agent.eventstore.messages import TextPart, ToolCallPart, ToolResultPart
 from agent.eventstore.values import Usage
 from agent.stores import SQLiteStore
@@ -203,6 +204,18 @@ def test_the_same_request_is_as_long_as_it_was():
     assert longer.input_tokens > 100
 
 
+def test_what_it_adds_up_to():
+    """Each request holds the answers and the results before it, and 50 tokens around each."""
+    agent = Agent(counting([OSLO], [ROME], "So."), "m", tools=Town().tools)
+    session = agent.session()
+    session.run("Weather?", max_tokens=70)
+    (first, *_) = (f.event.usage for f in session.events() if isinstance(f.event, ModelResponded))
+    told = 2 * (50 + len("snow in Oslo"))
+    assert session.rerun(dry_run=True).usage_at_most == Usage(
+        3 * (first.input_tokens + told) + (1 + 2) * (70 + 50), 3 * 70
+    )
+
+
 def test_inside_of_a_turn_its_own_words_count():
     """A later request holds more than the first."""
     agent = Agent(counting([OSLO], [ROME], "So.", [ROME], "So."), "m", tools=Town().tools)
@@ -235,6 +248,17 @@ def test_images_that_nobody_has_counted():
     session.run([ImagePart.from_bytes(b"\x89PNG")], max_tokens=9)
     assert session.rerun(dry_run=True).usage_at_most == Usage(11, 9)
     assert session.rerun(dry_run=True, system="x").usage_at_most is None
+
+
+def test_results_that_nobody_has_counted():
+    """An image in a result has no length in tokens."""
+
+    def look() -> ImagePart:
+        return ImagePart.from_bytes(b"\x89PNG")
+
+    session = known(Call("look"), "So.", until=7, tools=[look])
+    session.run("Try", max_tokens=9)
+    assert session.rerun(dry_run=True).usage_at_most is None
 
 
 class Priced(ScriptedModel):

@@ -196,6 +196,26 @@ def test_a_rerun_of_a_rerun():
     assert again.session.run("Thanks").text == "Bye"
 
 
+@pytest.mark.parametrize(("at", "served"), [(9, 3), (12, 3), (15, 3), (18, 3)])
+def test_a_rerun_of_a_turn_that_went_on(at: int, served: int):
+    """What it inherited and what it was served are one turn's results."""
+    rest = SAME if at == 9 else SAME[1:] if at < 18 else SAME[2:]
+    again = known(*rest, *SAME).rerun(at).session.rerun()
+    assert (again.error, again.departure, len(again.served)) == (None, None, served)
+
+
+def test_a_fork_from_inside_of_a_turn():
+    """What it inherited is all that there is."""
+    session = known(*SAME, *SAME)
+    fork = session.fork("fork", at=13)
+    rerun = fork.rerun(tool_results="ask")
+    assert rerun.response is not None
+    assert (rerun.served, [one.arguments for one in rerun.session.pending_approvals]) == (
+        (13,),
+        ['{"city":"Rome"}'],
+    )
+
+
 def test_async():
     """As the sync form."""
     town = Town()

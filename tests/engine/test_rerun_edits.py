@@ -69,6 +69,12 @@ def test_another_result_of_a_call(how: Any):
     )
 
 
+def test_a_result_before_the_version():
+    """The turn goes on from before it all the same."""
+    rerun = known("White.").rerun(20, edit={18: "snow"})
+    assert (rerun.plan.at, rerun.served) == (17, (18,))
+
+
 @pytest.mark.parametrize(
     ("edit", "at", "texts"),
     [

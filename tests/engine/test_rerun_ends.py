@@ -14,6 +14,7 @@ from agent.engine.errors import (
     ProviderTimeout,
     ServerFailed,
 )
+from agent.engine.provider import Frame, Prompt
 from agent.engine.rerun import Rerun
 from agent.engine.scripted import Reply, ScriptedModel
 from agent.errors import ConflictError
@@ -214,6 +215,23 @@ def test_async_in_a_store_that_takes_its_time():
     assert rerun.error is None
     assert seen
     assert main not in seen
+
+
+def test_async_without_a_disk():
+    """What goes through all of a session's events is done in a thread there too."""
+    seen: list[bool] = []
+
+    class Watched(ScriptedModel):
+        def encode_frame(self, prompt: Prompt) -> Frame:
+            seen.append(threading.current_thread() is threading.main_thread())
+            return super().encode_frame(prompt)
+
+    session = Agent(Watched(["a", "b"]), "m").session()
+    session.run("Hi")
+    seen.clear()
+    assert asyncio.run(session.rerun_async()).error is None
+    assert seen.count(True) == 1  # the request that is asked
+    assert seen.count(False) > 1
 
 
 @pytest.mark.parametrize(
