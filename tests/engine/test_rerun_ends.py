@@ -230,7 +230,7 @@ def test_async_without_a_disk():
     session.run("Hi")
     seen.clear()
     assert asyncio.run(session.rerun_async()).error is None
-    assert seen.count(True) == 1  # the request that is asked
+    assert seen.count(True) == 2  # the request that is asked: its attachments, then all of it
     assert seen.count(False) > 1
 
 
