@@ -120,6 +120,10 @@ def replay(
     return Replay(name, replaying.record.place, replaying.requests, divergence)
 
 
+_LEFT_BEHIND = "tools.declared"
+"""Is recorded with the turn for which it is: a fork from in between is without that turn."""
+
+
 class _Interrupted(Exception):
     """The record of a run ends here."""
 
@@ -160,7 +164,7 @@ class _Replaying:
                 begins = self.record.begins
                 if begins is not None:
                     self._take(begins)
-                elif fact.type in OUTSIDE or self._ended_outside(fact):
+                elif fact.type in (*OUTSIDE, _LEFT_BEHIND) or self._ended_outside(fact):
                     self._adopt(1)
                 else:
                     return self._mismatch(None, fact)
