@@ -211,7 +211,7 @@ class ToolReturned(_Event, tag="tool.returned", frozen=True, kw_only=True):
 
 
 class ToolResolved(_Event, tag="tool.resolved", frozen=True, kw_only=True):
-    """A person or a policy decided about a call of unknown outcome.
+    """A person or a policy decided about a call of unknown outcome, or one that did not run.
 
     ``retry`` runs it again; else ``content`` stands as its result.
     """

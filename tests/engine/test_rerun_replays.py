@@ -60,3 +60,15 @@ def test_said_otherwise_before():
     """Messages that were added by hand are there."""
     session = later("Bye")
     check(session.rerun(21, edit={13: "hail"}), session._agent)
+
+
+@pytest.mark.parametrize("at", range(1, 22))
+def test_forks_of_forks(at: int):
+    """Also of one from right after its tools were declared, whose turn is its own."""
+    session = known("So.", "So.")
+    fork = session.fork("fork", at=at)
+    fork.abandon()
+    fork.run("And now?")
+    rerun = fork.rerun()
+    assert (rerun.error, rerun.departure) == (None, None)
+    check(rerun, session._agent)
