@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
 from agent.engine.approvals import ApprovalPolicy, checked_policy
 from agent.engine.ask import OnUnfinished, Setup
 from agent.engine.bound import Bound
+from agent.engine.configurations import Today
 from agent.engine.errors import ConfigurationError
 from agent.engine.handle import Binding, Handle
 from agent.engine.opening import Wanted
 from agent.engine.output import Output
 from agent.engine.prompts import checked_history
 from agent.engine.providers import connect
-from agent.engine.replay import Configuration
 from agent.engine.session import Session
 from agent.engine.settings import (
     CompactionPolicy,
@@ -141,7 +141,7 @@ class Agent(Bound):
         wanted = Wanted(_checked_system(system), raw, checked_history(messages))
         return Session(self, Handle(self._bind(self.new_key(session_id)), self._setup, wanted))
 
-    def configuration(self, schemas: Sequence[type[Any] | TypeAdapter[Any]] = ()) -> Configuration:
+    def today(self, schemas: Sequence[type[Any] | TypeAdapter[Any]] = ()) -> Today:
         """What the agent brings to every turn; ``schemas`` are types that ``json`` is given.
 
         Raises :class:`ConfigurationError` for what is no type of an answer.
@@ -149,7 +149,7 @@ class Agent(Bound):
         if not isinstance(schemas, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
             raise ConfigurationError("schemas= takes a list of types: schemas=[...]")
         outputs = {output.schema.name: output for output in map(Output[Any], schemas)}
-        return Configuration(self._setup, self.model, self.options, outputs)
+        return Today(self._setup, self.model, self.options, outputs)
 
     def varied(self, setup: Setup, model: str) -> Agent:
         """This agent with another setup and model, over the same store."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from agent.engine.bound import Bound
+from agent.engine.configurations import configuration_of
 from agent.engine.departure import Way, departure
 from agent.engine.edits import ReplayOptions, TodayOptions, edited, edits_of
 from agent.engine.past_requests import past_request_of, request_at
 from agent.engine.plan import Plan, plan_of
-from agent.engine.replay import Replay, configured, replay
+from agent.engine.replay import Replay, replay
 from agent.engine.rerun import Prepared, Rerun, RerunOptions, after, prepare_rerun, wish_of
 from agent.engine.rewriting import rewritten
 from agent.engine.streams import AsyncStream, Stream, check_loop
@@ -147,15 +148,11 @@ class Past(Bound):
         :class:`UnknownProvider`, :class:`ConfigurationError`, and :class:`StoreError` for events
         and attachments that cannot be read.
         """
-        today = configured(agent, options.get("schemas", ()))
+        provider, schemas = self._handle.provider, options.get("schemas", ())
+        configuration = configuration_of(agent, schemas, provider)
         facts = list(self._handle.events())
-        return replay(
-            facts,
-            self._handle.log.get_blob,
-            today=today,
-            provider=self._handle.provider,
-            edits=edits_of(facts, options),
-        )
+        edits = edits_of(facts, options)
+        return replay(facts, self._handle.log.get_blob, configuration, edits, provider)
 
     def rewritten(self, agent: Agent, **options: Unpack[TodayOptions]) -> dict[str, Any]:
         """The session, as ``to_dict``, as the agent would record it today with the same answers.
@@ -167,7 +164,7 @@ class Past(Bound):
         """
         facts, log = list(self._handle.events()), self._handle.log
         facts = edited(facts, edits_of(facts, {**options}))
-        today = agent.configuration(options.get("schemas", ()))
+        today = agent.today(options.get("schemas", ()))
         return export_events(rewritten(facts, log.get_blob, today), log)
 
     @overload

@@ -7,13 +7,14 @@ no driver, no transport, no executor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from agent.engine.ask import Ask, Resume, Setup
 from agent.engine.compaction import Compacting, Summarize, compact_when_due
+from agent.engine.configurations import AsRecorded, Configuration
 from agent.engine.divergence import Cause, Divergence, Mismatch, counted, explain
 from agent.engine.edits import Edit, edited
 from agent.engine.effects import (
@@ -29,13 +30,9 @@ from agent.engine.effects import (
     ToolOutcome,
     Wait,
 )
-from agent.engine.errors import ConfigurationError
 from agent.engine.output import Output
-from agent.engine.owners import Driven
-from agent.engine.past_requests import asked_provider
 from agent.engine.recorded import (
     OUTSIDE,
-    UNLIMITED,
     Record,
     RecordedJournal,
     RecordedOutput,
@@ -43,51 +40,21 @@ from agent.engine.recorded import (
     was_ended,
 )
 from agent.engine.request import RequestBuilder
-from agent.engine.scripted import ScriptedModel
-from agent.engine.settings import SettingsOptions, settings_of
 from agent.engine.sources import Sources
 from agent.engine.turn import TurnSteps, to_its_end
 from agent.eventstore.errors import AgentError, StoreError
 from agent.eventstore.events import ModelFailed, TurnFailed, TurnResumed, TurnStarted
-from agent.eventstore.values import Excerpt, Settings
+from agent.eventstore.values import Excerpt
 from agent.projections import session as projection
 from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-    from agent.engine.agent import Agent
     from agent.engine.provider import Provider
     from agent.eventstore.record import Recorded
     from agent.eventstore.values import OutputSchema
 
 replace = msgspec.structs.replace
-
-
-class Configuration(msgspec.Struct, frozen=True):
-    """What an agent of today brings to every turn, and the shapes that it knows by their names."""
-
-    setup: Setup
-    model: str
-    options: SettingsOptions
-    outputs: Mapping[str, Output[Any]] = {}
-
-    def settings(self, recorded: TurnStarted) -> Settings:
-        """Those of a turn: the agent's, but for what was chosen for that turn alone."""
-        own = {name: getattr(recorded.settings, name) for name in recorded.own if name != "model"}
-        return replace(settings_of(self.options), **own)
-
-
-def configured(
-    agent: Agent | None, schemas: Sequence[type[Any] | TypeAdapter[Any]]
-) -> Configuration | None:
-    """What an agent brings, None without one. Raises :class:`ConfigurationError`."""
-    if agent is not None:
-        return agent.configuration(schemas)
-    if schemas:
-        raise ConfigurationError("schemas= are those of an agent of today: give it too")
-    return None
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -121,22 +88,21 @@ class Replay(msgspec.Struct, frozen=True):
 def replay(
     facts: Sequence[Recorded],
     read_attachment: Callable[[str], bytes],
-    *,
-    today: Configuration | None,
-    provider: Provider | None = None,
+    configuration: Configuration,
     edits: Edit | None = None,
+    asked: Provider | None = None,
 ) -> Replay:
     """Drive the engine over the events of a session.
 
-    Without ``today`` each turn is configured as it was recorded; ``provider`` encodes then where
-    no built-in one is called what the record says. Raises :class:`UnknownProvider`.
+    ``asked`` is the session's own provider, which builds recorded requests again where no built-in
+    one can; else that of the configuration. Raises :class:`UnknownProvider`.
     """
     given = edited(facts, edits or {})
-    provider = provider or (today.setup.provider if today else None)
-    replaying = Replaying(given, read_attachment, today, provider)
+    replaying = Replaying(given, read_attachment, configuration)
     found = replaying.run()
     name = replaying.journal.state.conversation.session_id
-    divergence = found and explain(found, facts, read_attachment, provider, edits or ())
+    asked = asked or configuration.provider
+    divergence = found and explain(found, facts, read_attachment, asked, edits or ())
     return Replay(name, replaying.record.place, replaying.requests, divergence)
 
 
@@ -159,13 +125,12 @@ class Replaying:
         self,
         facts: Sequence[Recorded],
         read_attachment: Callable[[str], bytes],
-        today: Configuration | None,
-        provider: Provider | None,
+        configuration: Configuration,
     ) -> None:
         self.record = Record(facts)
         self.requests = 0
-        self._today = today
-        self._provider = provider
+        self._configuration = configuration
+        self._given = isinstance(configuration, AsRecorded)
         self._read_attachment = read_attachment
         name = facts[0].stream if facts else ""
         self.journal = RecordedJournal(name, self.record, SessionState(), Sources())
@@ -208,7 +173,7 @@ class Replaying:
             return False
         turn = self.journal.committed.conversation.turn
         unanswered = turn is not None and turn.waiting
-        unknown = self._today is None or unanswered or not self._judges
+        unknown = self._given or unanswered or not self._judges
         return unknown or was_ended(fact.event)
 
     # One stretch of a turn
@@ -254,12 +219,12 @@ class Replaying:
 
     def _check_compaction(self, begins: TurnStarted | TurnResumed) -> None:
         """Whether the agent would compact the history before a turn, where nobody has."""
-        if self._today is None or not isinstance(begins, TurnStarted):
+        if self._given or not isinstance(begins, TurnStarted):
             return
         done, self._compacted = self._compacted, begins.kind == "compaction"
         if done or self._compacted:
             return
-        ask = self._ask(begins, self._today.model, stream=False)
+        ask = self._ask(begins, self._configuration.model("", own=False), stream=False)
         program = compact_when_due(self.journal, self._builder, ask, self._setup_of(begins))
         try:
             effect = next(program)
@@ -281,7 +246,7 @@ class Replaying:
         asked = self.record.asked
         model, stream = (asked.model, asked.stream) if asked else ("", False)
         setup = self._setup = self._setup_of(begins)
-        if self._today is None:
+        if self._given:
             self._adopt(self.record.taken_up)
         steps: TurnSteps[Any]
         if isinstance(begins, TurnStarted) and begins.kind == "compaction":
@@ -296,50 +261,31 @@ class Replaying:
                 ask = self._ask(begins, model, stream=stream)
             steps = TurnSteps(self.journal, self._builder, ask, setup)
         turn = self.journal.state.conversation.turn
-        if self._today is None and turn is not None:
+        if self._given and turn is not None:
             steps.tenure = turn.tenure
         return steps
 
     def _setup_of(self, begins: TurnStarted | TurnResumed) -> Setup:
-        record, owner = self.record, begins.owner
-        sources = Sources(monotonic=float, owner=lambda: owner, jitter=float)
-        if self._today is not None:
-            setup = self._today.setup
-            limits = replace(setup.limits, deadline=None)  # no record says how fast today is
-            return replace(
-                setup, limits=limits, sources=sources, answered=record.resolved, driven=Driven()
-            )
-        asked = record.asked
         known = self.journal.state.conversation.tools.definitions
-        return Setup(
-            asked_provider(asked, self._provider) if asked else ScriptedModel(()),
-            record.tools(known),
-            UNLIMITED,
-            sources,
-            requires_approval=record.asks_a_person,
-            answered=record.answered,
-            driven=Driven(),
-        )
+        return self._configuration.setup(begins, self.record, known)
 
     def _resume(self, model: str, *, stream: bool) -> Resume[Any]:
         turn = self.journal.state.conversation.unfinished
         output = self._output(turn.input.output if turn else None)
         before = turn.asked if turn else None
         switched = before is not None and model not in ("", before.model)
-        chosen = self._today.model if self._today and not switched else model
+        chosen = self._configuration.model(model, own=switched)
         return Resume(stream, chosen, output, switch=switched)
 
     def _ask(self, begins: TurnStarted, model: str, *, stream: bool) -> Ask[Any]:
-        today = self._today
+        chosen = self._configuration.model(model, own="model" in begins.own)
+        settings, key = self._configuration.settings(begins), begins.idempotency_key
         output = self._output(begins.output)
-        if today is None:
-            return Ask(begins.input, model, begins.settings, stream, output)
-        chosen = model if "model" in begins.own else today.model
-        settings, key = today.settings(begins), begins.idempotency_key
         return Ask(begins.input, chosen, settings, stream, output, key, begins.own)
 
     def _output(self, schema: OutputSchema | None) -> Output[Any] | None:
-        known = self._today.outputs.get(schema.name) if self._today and schema else None
+        """The shape of a turn; where nobody has its type, the verdicts are those of the record."""
+        known = None if schema is None else self._configuration.output(schema)
         self._judges = schema is None or known is not None
         return known if self._judges or schema is None else RecordedOutput(schema, self._coming)
 

@@ -10,10 +10,11 @@ from typing import Any, Unpack
 import msgspec
 
 from agent.engine.agent import Agent
+from agent.engine.configurations import configuration_of
 from agent.engine.divergence import counted
 from agent.engine.edits import ReplayOptions, TodayOptions, edits_of
 from agent.engine.errors import ConfigurationError
-from agent.engine.replay import Replay, configured
+from agent.engine.replay import Replay
 from agent.engine.session import Session
 from agent.engine.stores import LogStore, SessionStore
 from agent.eventstore.errors import AgentError
@@ -108,7 +109,7 @@ def replay_all(
     is a result with an ``error``, and the others are replayed all the same. Raises
     :class:`ConfigurationError` for what could work with none of them.
     """
-    configured(agent, options.get("schemas", ()))
+    configuration_of(agent, options.get("schemas", ()), _reader(agent).provider)
     edits_of((), {**options})
     results: list[Replay] = []
     for name, read in _each(sources, agent):

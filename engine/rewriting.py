@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agent.engine.configurations import Today
 from agent.engine.effects import Append, CallFailed, ToolOutcome
 from agent.engine.errors import CannotRewrite
 from agent.engine.recorded import OUTSIDE
-from agent.engine.replay import Configuration, Diverged, Interrupted, Replaying
+from agent.engine.replay import Diverged, Interrupted, Replaying
 from agent.eventstore.errors import CorruptLog
 from agent.eventstore.events import (
     ApprovalGranted,
@@ -34,14 +35,14 @@ replace = msgspec.structs.replace
 
 
 def rewritten(
-    facts: Sequence[Recorded], read_attachment: Callable[[str], bytes], today: Configuration
+    facts: Sequence[Recorded], read_attachment: Callable[[str], bytes], today: Today
 ) -> list[Recorded]:
     """The events of a session as they would be recorded today, with the same answers and results.
 
     What is not different stays as it is, to the byte. Raises :class:`CannotRewrite` where today's
     code asks for more than was recorded, and what it raises itself.
     """
-    rewriting = _Rewriting(facts, read_attachment, today, None)
+    rewriting = _Rewriting(facts, read_attachment, today)
     try:
         rewriting.run()
     except Diverged as diverged:

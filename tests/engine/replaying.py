@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent import Agent, Session
+from agent.engine.configurations import AsRecorded
 from agent.engine.errors import UnknownProvider
 from agent.engine.handle import Handle
 from agent.engine.replay import replay
@@ -65,14 +66,14 @@ def _replay(agent: Agent, handle: Handle, *, own: bool) -> None:
     if not facts:
         return
     read = handle.log.get_blob
-    found = replay(facts, read, today=None, provider=agent.provider)
+    found = replay(facts, read, AsRecorded(agent.provider))
     # Rules that are gone cannot be spoken: a test that makes some says so by their names.
     gone = found.divergence is not None and found.divergence.kind == "encoding"
     assert gone or found.divergence is None, f"{found.divergence}\n{_listed(events)}"
     if own:
-        found = replay(facts, read, today=agent.configuration())
+        found = replay(facts, read, agent.today())
         assert found.divergence is None, f"{found.divergence}\n{_listed(events)}"
-        written = rewritten(facts, read, agent.configuration())
+        written = rewritten(facts, read, agent.today())
         assert [f.hash for f in written] == [f.hash for f in facts], _listed(events)
 
 

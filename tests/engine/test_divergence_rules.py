@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from agent import Agent, CompactionPolicy, Message, Session
+from agent.engine.configurations import AsRecorded
 from agent.engine.provider import Frame, MessageContext, Prompt
 from agent.engine.replay import replay
 from agent.engine.scripted import ScriptedModel
@@ -56,10 +57,10 @@ def test_an_altered_log(session: Session, version: int, at: int, configured: boo
     else:
         assert isinstance(event, ModelResponded)
         forged = msgspec.structs.replace(event, message=Message.assistant("Forged"))
-    configuration = today().configuration() if configured else None
     read, provider = session._handle.log.get_blob, session._handle.provider
+    configuration = today().today() if configured else AsRecorded(provider)
     facts = altered(session, version, forged)
-    found = replay(facts, read, today=configuration, provider=provider).divergence
+    found = replay(facts, read, configuration, asked=provider).divergence
     assert found is not None
     assert told(found) == (at, "request", ("log",), ())
 
@@ -133,10 +134,10 @@ def test_what_today_refuses_after_the_end(session: Session) -> None:
         def encode_frame(self, prompt: Prompt) -> Frame:
             raise ValueError("not this")
 
-    configuration = Agent(Refusing([]), "m", tools=[search]).configuration()
+    configuration = Agent(Refusing([]), "m", tools=[search]).today()
     facts, read = list(session.events())[:3], session._handle.log.get_blob
-    assert replay(facts, read, today=configuration).divergence is None
-    assert replay(list(session.fork(at=3).events()), read, today=configuration).divergence is None
+    assert replay(facts, read, configuration).divergence is None
+    assert replay(list(session.fork(at=3).events()), read, configuration).divergence is None
 
 
 def test_what_today_refuses_of_the_rest_of_a_turn() -> None:
@@ -154,10 +155,10 @@ def test_what_today_refuses_of_the_rest_of_a_turn() -> None:
     assert [fact.type for fact in facts[3:7]] == [
         *("model.responded", "turn.resumed", "output.rejected", "model.requested")
     ]
-    configuration = Agent(Refusing([]), "m").configuration([Tea])
+    configuration = Agent(Refusing([]), "m").today([Tea])
     for version in range(7):
-        assert replay(facts[:version], read, today=configuration).divergence is None
-    found = replay(facts, read, today=configuration).divergence
+        assert replay(facts[:version], read, configuration).divergence is None
+    found = replay(facts, read, configuration).divergence
     assert found is not None
     assert (found.version, found.error) == (7, "ValueError: not this")
 
@@ -285,7 +286,7 @@ def test_an_altered_log_in_words(session: Session) -> None:
         ),
     )
     read, provider = session._handle.log.get_blob, session._handle.provider
-    assert str(replay(facts, read, today=None, provider=provider).divergence) == (
+    assert str(replay(facts, read, AsRecorded(provider)).divergence) == (
         "version 13: another request (cause: log)\n"
         "  model.requested\n"
         "  its recorded digest is not that of the recorded words: an event before it was altered"

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from agent import Agent, CompactionPolicy, Session, Tool
+from agent.engine.configurations import AsRecorded
 from agent.engine.owners import DRIVEN
 from agent.engine.provider import ModelRequest
 from agent.engine.replay import Replay, replay
@@ -74,8 +75,8 @@ def test_every_life_is_the_same_at_every_cut(live: Callable[[], Life]) -> None:
     facts = list(session.events())
     read = session._handle.log.get_blob
     for version in range(len(facts) + 1):
-        for today in (None, agent.configuration(), agent.configuration([Tea])):
-            found = replay(facts[:version], read, today=today, provider=agent.provider)
+        for given in (AsRecorded(agent.provider), agent.today(), agent.today([Tea])):
+            found = replay(facts[:version], read, given)
             whole(found, facts[:version])
 
 
@@ -279,9 +280,9 @@ def test_erased_words() -> None:
     facts[4] = msgspec.structs.replace(
         facts[4], payload=None, salt=None, erased_digest=facts[4].digest
     )
-    for today in (None, agent.configuration()):
+    for given in (AsRecorded(agent.provider), agent.today()):
         with pytest.raises(CorruptLog, match="the payload was erased"):
-            replay(facts, read, today=today, provider=agent.provider)
+            replay(facts, read, given)
 
 
 def test_an_event_of_a_later_release() -> None:
@@ -291,9 +292,9 @@ def test_an_event_of_a_later_release() -> None:
     at = [fact.type for fact in facts].index("model.responded")
     payload = b'{"type":"model.dreamed"}'
     facts[at] = msgspec.structs.replace(facts[at], type="model.dreamed", payload=payload)
-    for today in (None, agent.configuration()):
+    for given in (AsRecorded(agent.provider), agent.today()):
         with pytest.raises(UnknownEvent) as caught:
-            replay(facts, read, today=today, provider=agent.provider)
+            replay(facts, read, given)
         assert caught.value.version == at + 1
 
 
@@ -305,9 +306,9 @@ def test_a_lost_attachment() -> None:
     def lost(digest: str) -> bytes:
         raise AttachmentMissing(digest)
 
-    for today in (None, agent.configuration()):
+    for given in (AsRecorded(agent.provider), agent.today()):
         with pytest.raises(AttachmentMissing):
-            replay(facts, lost, today=today, provider=agent.provider)
+            replay(facts, lost, given)
 
 
 def test_schemas_without_an_agent() -> None:
