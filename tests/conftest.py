@@ -1,11 +1,14 @@
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from agent.engine.providers.vendors import VENDORS
+from tests.engine.rebuilding import rebuilding
+from tests.engine.replaying import replaying
 from tests.fakes.chat_server import ChatServer
 
 settings.register_profile("quick", max_examples=25, derandomize=True, deadline=None)
@@ -18,6 +21,25 @@ VARIABLES = {
     for name in (vendor.key_variable, vendor.url_variable, *vendor.more_key_variables)
 }
 FOREIGN = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", *VARIABLES)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare what tests can say of themselves."""
+    config.addinivalue_line(
+        "markers", "unreplayed: its log is forged, or what it was recorded with is gone"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Hold what every test has recorded against what can be rebuilt of it, and replay it."""
+    unreplayed = item.get_closest_marker("unreplayed") is not None
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        rebuilding(patch),
+        nullcontext() if unreplayed else replaying(patch),
+    ):
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -263,7 +263,7 @@ def test_a_digest_stands_for_one_call():
     )
 
 
-@pytest.mark.forged
+@pytest.mark.unreplayed
 def test_an_approval_of_something_else_does_not_count():
     """A call whose approval was asked for other arguments is asked about anew, as it is."""
     world, facts = World(), list(stopped()[0].events())
