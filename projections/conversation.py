@@ -66,14 +66,14 @@ HistoryEvent = MessageAdded | HistoryCleared | HistoryRewound | HistoryCompacted
 TurnEvent = TurnStarted | TurnResumed | TurnCompleted | TurnFailed | TurnAbandoned
 
 
-class Tools(msgspec.Struct, frozen=True):
+class Tools(msgspec.Struct, frozen=True, gc=False):
     """The tools offered to the model, and the digest of the set."""
 
     definitions: tuple[ToolDefinition, ...] = ()
     digest: str = ""
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Mark(msgspec.Struct, frozen=True, gc=False):
     """What a settled version showed: enough to go back to it.
 
     Histories that have the same ``hash`` here are the same up to here.
@@ -88,7 +88,7 @@ class Mark(msgspec.Struct, frozen=True):
     undo_to: int
 
 
-class Keyed(msgspec.Struct, frozen=True):
+class Keyed(msgspec.Struct, frozen=True, gc=False):
     """A turn with an idempotency key: the versions of its start and of its completion."""
 
     key: str
@@ -96,7 +96,7 @@ class Keyed(msgspec.Struct, frozen=True):
     completed: int
 
 
-class Conversation(msgspec.Struct, frozen=True):
+class Conversation(msgspec.Struct, frozen=True, gc=False):
     """A conversation at ``version``; 0 is the one before any event.
 
     ``turn`` is the open turn, None when settled; ``ended`` is the last turn of the user when it

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.eventstore.record import Recorded
 
 
-class SessionState(msgspec.Struct, frozen=True):
+class SessionState(msgspec.Struct, frozen=True, gc=False):
     """A session at one head: conversation, usage and lineage."""
 
     hash: bytes = GENESIS

@@ -46,7 +46,7 @@ CallState = Literal["done", "not started", "unknown"]
 ApprovalState = Literal["requested", "granted", "rejected"]
 
 
-class Approval(msgspec.Struct, frozen=True):
+class Approval(msgspec.Struct, frozen=True, gc=False):
     """How far the approval of a call has come.
 
     ``digest`` says for which tool and arguments it was asked for, ``reason`` why it was refused.
@@ -57,7 +57,7 @@ class Approval(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A tool call of the open turn and how far it has come.
 
     ``key`` is the hash (hex) of its ``tool.called``, its idempotency key; None before the intent
@@ -92,7 +92,7 @@ def _approval_state(call: Call) -> ApprovalState | None:
     return None if call.approval is None else call.approval.state
 
 
-class Turn(msgspec.Struct, frozen=True):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """A turn between its start and its end. ``started`` is the version of its ``turn.started``.
 
     ``tenure`` is the hash of the event that gave it to its ``owner``: ``turn.started``, or the

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agent.eventstore.record import Recorded
 
 
-class ModelUsage(msgspec.Struct, frozen=True):
+class ModelUsage(msgspec.Struct, frozen=True, gc=False):
     """What one model call used.
 
     ``model`` is the one that answered, in the provider's words, else the one that was asked.
@@ -24,7 +24,7 @@ class ModelUsage(msgspec.Struct, frozen=True):
     usage: Usage
 
 
-class SessionUsage(msgspec.Struct, frozen=True):
+class SessionUsage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of every model response, whatever became of its turn.
 
     ``own`` counts from the last fork on, ``inherited`` what lies before it. Summing ``own`` over

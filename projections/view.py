@@ -27,7 +27,7 @@ class Range(NamedTuple):
         return self.place + self.until - self.first
 
 
-class View(msgspec.Struct, frozen=True):
+class View(msgspec.Struct, frozen=True, gc=False):
     """The visible messages: these ranges in order, then everything from ``tail`` on.
 
     Nothing that becomes invisible is lost; clearing, rewinding and compacting only change a view.
