@@ -124,7 +124,7 @@ class Past(Bound):
 
         It is looked for by halves, in about as many steps as the version has binary digits. So
         what is true once has to stay true; otherwise the version that is found is one at which it
-        is true, and was not at the one before.
+        is true, and was not at the one before. It is 1 for what was always true.
         """
         last = self._handle.journal.committed.version
         if not last or not predicate(self.at(last)):

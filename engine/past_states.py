@@ -36,8 +36,9 @@ class PastStates:
 
     def at(self, version: int) -> SessionState:
         """The state after the first ``version`` events. Raises :class:`UnknownStream`."""
-        nearest = max((one for one in tuple(self._kept) if one < version), default=0)
-        known = self._kept.get(nearest, SessionState())
+        kept = self._kept  # once: another thread may begin anew meanwhile
+        nearest = max((one for one in tuple(kept) if one < version), default=0)
+        known = kept.get(nearest, SessionState())
         facts = self._log.read(self._stream, after=nearest, until=version)
         state = self._folded(known, facts)
         if state is None:  # another stream has the name now

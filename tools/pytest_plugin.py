@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Unpack
+from typing import TYPE_CHECKING, Protocol, Unpack, cast
 
 import pytest
 
@@ -74,6 +74,7 @@ def check_recording(request: pytest.FixtureRequest) -> CheckRecording:
         **options: Unpack[ReplayOptions],
     ) -> Replay:
         from agent.engine.replays import replay  # noqa: PLC0415 - pytest loads this for every run
+        from agent.eventstore.errors import InvalidExport  # noqa: PLC0415
 
         path: Path | None = None
         if isinstance(recording, str | os.PathLike):
@@ -81,7 +82,10 @@ def check_recording(request: pytest.FixtureRequest) -> CheckRecording:
             source = _read(path, session_id)
         else:
             source = recording
-        found = replay(source, agent, **options)
+        try:
+            found = replay(source, agent, **options)
+        except InvalidExport as error:
+            pytest.fail(f"{path or 'the recording'} is no recording: {error}", pytrace=False)
         if not found and config.getoption("update_recordings"):
             _update(path, source, agent, options)
             config.stash.setdefault(_WRITTEN, []).append(str(path))
@@ -100,7 +104,15 @@ def _read(path: Path, session_id: str | None) -> Source:
         )
     with path.open("rb") as file:
         is_log = file.read(len(_SQLITE)) == _SQLITE
-    return _read_log(path, session_id) if is_log else json.loads(path.read_text(encoding="utf-8"))
+    if is_log:
+        return _read_log(path, session_id)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        data = error
+    if not isinstance(data, Mapping):
+        pytest.fail(f"{path} is neither JSON of session.to_dict() nor a log", pytrace=False)
+    return cast("Source", data)
 
 
 def _read_log(path: Path, session_id: str | None) -> Session:

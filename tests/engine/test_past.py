@@ -38,11 +38,31 @@ def test_it_does_not_hold_now():
     assert agent_of().session().bisect(lambda _: True) is None
 
 
+@given(st.integers(0, 24), st.sampled_from(["messages", "usage", "system"]))
+def test_what_grows_is_found_as_by_looking_everywhere(many: int, what: str):
+    """For whatever stays true: so many messages, so many tokens, a system prompt."""
+
+    def holds(view: View) -> bool:
+        measures = {
+            "messages": len(view.messages),
+            "usage": view.usage.total.output_tokens,
+            "system": 24 * (view.system == "Old"),
+        }
+        return measures[what] >= many
+
+    seen = [version for version in range(1, SESSION.version + 1) if holds(SESSION.at(version))]
+    assert SESSION.bisect(holds) == (seen[0] if seen else None)
+
+
 def test_what_comes_and_goes():
     """A version is found at which it is true, and was not at the one before."""
-    found = SESSION.bisect(lambda view: view.version % 7 == 0 or view.version == 49)
+
+    def holds(view: View) -> bool:
+        return view.version % 7 in (0, 1)
+
+    found = SESSION.bisect(lambda view: holds(view) or view.version == SESSION.version)
     assert found is not None
-    assert (found % 7, found - 1) == (0, found - 1)
+    assert (holds(SESSION.at(found)), holds(SESSION.at(found - 1))) == (True, False)
 
 
 def test_a_predicate_that_fails():

@@ -143,6 +143,30 @@ def test_many_threads(tmp_path: Path):
         assert wrong == []
 
 
+def test_forgetting_while_another_looks():
+    """Whoever looks goes on with what was kept when they began."""
+    states = PastStates(SESSION._handle.log, "s")
+
+    class Swapped(dict[int, SessionState]):
+        def __iter__(self):
+            states._kept = {}
+            return super().__iter__()
+
+    states.at(40)
+    states._kept = Swapped(states._kept)
+    assert states.at(30) == folded(SESSION, 30)
+
+
+def test_a_child_process_begins_anew():
+    """What a parent's thread was about to keep stays half done there."""
+    session = a_session()
+    session.at(30)
+    kept = session._handle._past
+    session._handle.after_fork()
+    assert session._handle._past is not kept
+    assert session.at(30).messages == SESSION.at(30).messages
+
+
 def test_what_is_not_durable_yet():
     """A session that has not been written shows how it will begin."""
     session = agent_of("a").session("s", system="Hello", messages=[Message.user("Hi")])

@@ -157,6 +157,26 @@ def test_no_recording(folder: Path):
     assert (code, "json.dump(session.to_dict(), file)" in said) == (1, True), said
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("no JSON", "is neither JSON of session.to_dict() nor a log"),
+        ("[]", "is neither JSON of session.to_dict() nor a log"),
+        ('{"a": 1}', "is no recording:"),
+    ],
+)
+def test_files_that_are_no_recordings(folder: Path, text: str, words: str):
+    """The failure says so, without a traceback."""
+    (folder / "recordings/sum.json").write_text(text)
+    code, said = run(folder, test=a_test())
+    assert (code, words in said, "Traceback" in said, "def check" in said) == (
+        1,
+        True,
+        False,
+        False,
+    )
+
+
 def test_sessions_and_exports(check_recording: Any):
     """What is not in a file is checked too, and what was found is returned."""
     session = recorded()
