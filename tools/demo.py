@@ -1,4 +1,4 @@
-"""``agent demo``: a conversation with a tool, a fork, a look back and a verified export.
+"""``agent demo``: a tool, a fork, a look back, a replay, a rerun and a verified export.
 
 The model is a script. Everything else is real: the turns, the tool, the SQLite file, and every
 figure on the screen.
@@ -64,6 +64,7 @@ def _script(delay: float) -> list[Call | Reply]:
         Reply(text="Sunny and 24 degrees: good for a walk.", delay=delay),
         Reply(text="At Fushimi Inari, before the crowds come.", delay=delay),
         Reply(text="Begin at Osaka Castle, then stay for dinner.", delay=delay),
+        Reply(text="Rain: begin under a roof."),
     ]
 
 
@@ -84,7 +85,7 @@ def demo(db: Path | None) -> None:
     model = ScriptedModel(_script(_SECONDS_PER_WORD if screen.is_terminal else 0.0))
     with SQLiteStore(path) as store, Agent(model, tools=[get_weather], store=store) as agent:
         session = agent.session(_free_name(store), system="You are a travel guide.")
-        _Demo(screen, path, session).show()
+        _Demo(screen, path, agent, session).show()
 
 
 def _free_name(store: SQLiteStore) -> str:
@@ -100,9 +101,10 @@ def _free_name(store: SQLiteStore) -> str:
 class _Demo:
     """The steps, in the order in which they are shown."""
 
-    def __init__(self, screen: Console, path: Path, session: Session) -> None:
+    def __init__(self, screen: Console, path: Path, agent: Agent, session: Session) -> None:
         self._screen = screen
         self._path = path
+        self._agent = agent
         self._session = session
 
     def show(self) -> None:
@@ -114,6 +116,7 @@ class _Demo:
         self._turn(self._session, "Where do we begin?")
         fork = self._fork(settled)
         self._look_back(settled)
+        self._take_again()
         self._export()
         self._log(settled, fork)
         self._end()
@@ -123,9 +126,8 @@ class _Demo:
         self._screen.print(Text.assemble((f"agent-sessions {library_version()}", "bold"), words))
         self._screen.print(f"The log: {self._path}", soft_wrap=True)
 
-    def _head(self, name: str, words: str, *, apart: bool = True) -> None:
-        gap = "\n" if apart else ""
-        self._screen.print(Text.assemble((f"{gap}{name}: ", "bold cyan"), words))
+    def _head(self, name: str, words: str) -> None:
+        self._screen.print(Text.assemble((f"\n{name}: ", "bold cyan"), words))
 
     def _line(self, text: str, style: str = "") -> None:
         self._screen.print(Padding(Text(text, style), (0, 0, 0, 2), expand=False))
@@ -169,10 +171,22 @@ class _Demo:
         words = f"session.at({at}) has {len(then)} of the {len(now)} messages, as it was then"
         self._head("Look back", words)
 
+    def _take_again(self) -> None:
+        session = self._session
+        self._head("Take it again", "by today's code, or with a model; the session stays as it is")
+        self._line(f"replay: {session.replay(self._agent)}")
+        other = session.replay(self._agent, system="You are a poet.").divergence
+        self._line(f"replay, as a poet: {str(other).partition(chr(10))[0]}")
+        (result,) = (fact.version for fact in session.events() if fact.type == "tool.returned")
+        rain, name = {"sky": "rain", "celsius": 9}, f"{session.session_id}-rain"
+        taken = session.rerun(edit={result: rain}, session_id=name)
+        said = taken.response.text if taken.response else str(taken.error)
+        self._line(f'rerun, had it rained, in the fork {name}: "{said}"')
+
     def _export(self) -> None:
         session = self._session
         text = json.dumps(session.to_dict())
-        self._head("Export", f"session.to_dict() is {len(text):,} bytes of JSON", apart=False)
+        self._head("Export", f"session.to_dict() is {len(text):,} bytes of JSON")
         copy = Session.from_dict(json.loads(text), Agent(ScriptedModel([])))
         same = "the same" if copy.messages == session.messages else "other"
         self._line(f"read back: {copy.version} events, every hash checked, {same} messages")
