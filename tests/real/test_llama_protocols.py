@@ -12,7 +12,7 @@ from agent import Agent, Message, Session, ToolCallPart, ToolResultPart, tool
 from agent.errors import BadRequest, OutputError
 from agent.eventstore.messages import ReasoningPart, TextPart
 from agent.stores import SQLiteStore
-from tests.engine.given import digests, rebuilt
+from tests.engine.given import digests, rebuilt, requests_of
 from tests.real.relay import Relay
 from tests.real.test_llama_cpp import TOO_LONG
 
@@ -62,10 +62,11 @@ PAIRS: dict[str, Callable[[Body], tuple[list[str], list[str]]]] = {
 each_protocol = pytest.mark.parametrize("provider", PAIRS)
 
 
-def check_requests(session: Session, relay: Relay, agent: Agent) -> None:
+def check_requests(session: Session, relay: Relay) -> None:
     """Every request can be rebuilt to the byte that the server got."""
+    assert relay.bodies
     assert digests(session) == [hashlib.sha256(body).hexdigest() for body in relay.bodies]
-    assert rebuilt(session, agent.provider) == relay.bodies
+    assert [past.body for past in requests_of(session)] == relay.bodies
 
 
 @each_protocol
@@ -82,7 +83,8 @@ def test_turns(relay: Relay, provider: str, streamed: bool) -> None:
                 assert text.endswith(events.response.text)
             else:
                 session.run(words, **given)
-        check_requests(session, relay, agent)
+        check_requests(session, relay)
+        assert rebuilt(session, agent.provider) == relay.bodies
     body = json.loads(relay.bodies[-1])
     calls, results = PAIRS[provider](body)
     assert calls
@@ -102,6 +104,7 @@ def test_a_history_from_elsewhere(relay: Relay, provider: str) -> None:
     with agent_at(relay, provider) as agent:
         session = agent.session(messages=history)
         assert session.run("Thanks", max_tokens=8, tool_choice="none").usage.input_tokens
+        check_requests(session, relay)
 
 
 def test_one_session_over_all_protocols(relay: Relay) -> None:
@@ -112,6 +115,7 @@ def test_one_session_over_all_protocols(relay: Relay) -> None:
                 session = agent.session("one")
                 choice = "required" if turn < len(PAIRS) else "none"
                 session.run(f"Turn {turn}", max_tokens=2000, tool_choice=choice, extra=SEED)
+                check_requests(session, relay)
         calls, results = PAIRS["openai"](json.loads(relay.bodies[-1]))
     assert len(calls) >= len(PAIRS)
     assert calls == results
@@ -126,19 +130,27 @@ class Answer(BaseModel):
 def test_an_answer_of_a_shape(relay: Relay) -> None:
     """The server keeps to a shape that it is asked for over Chat Completions."""
     with agent_at(relay, "openai") as agent:
-        response = agent.session().json("Well?", schema=Answer, max_tokens=200, tool_choice="none")
+        session = agent.session()
+        response = session.json("Well?", schema=Answer, max_tokens=200, tool_choice="none")
+        check_requests(session, relay)
     assert isinstance(response.output.yes, bool)
 
 
 @pytest.mark.parametrize("provider", ["openai-responses", "anthropic"])
 def test_a_shape_that_the_server_does_not_keep_to(relay: Relay, provider: str) -> None:
     """Over the other protocols it takes the shape and heeds it not: that is noticed."""
-    with agent_at(relay, provider) as agent, pytest.raises(OutputError, match="no answer of 3"):
-        agent.session().json("Well?", schema=Answer, max_tokens=200, tool_choice="none")
+    with agent_at(relay, provider) as agent:
+        session = agent.session()
+        with pytest.raises(OutputError, match="no answer of 3"):
+            session.json("Well?", schema=Answer, max_tokens=200, tool_choice="none")
+        check_requests(session, relay)
 
 
 @each_protocol
 def test_an_error(relay: Relay, provider: str) -> None:
     """Its own words, as the class that its status stands for."""
-    with agent_at(relay, provider) as agent, pytest.raises(BadRequest, match=f"of {provider}: "):
-        agent.session().run(TOO_LONG)
+    with agent_at(relay, provider) as agent:
+        session = agent.session()
+        with pytest.raises(BadRequest, match=f"of {provider}: "):
+            session.run(TOO_LONG)
+        check_requests(session, relay)
