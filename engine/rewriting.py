@@ -146,6 +146,10 @@ class _Rewriting(Replaying):
     def _is(self, mine: Recorded, place: int) -> bool:
         return place < len(self.record.facts) and mine is self.record.facts[place]
 
+    def _coming(self) -> Recorded | None:
+        """What the record has after the answer that was taken from it last."""
+        return self.record.peek()
+
     def _answer(self) -> Answered | CallFailed:
         record, asked = self.record, False
         for fact in self._rest():

@@ -126,6 +126,27 @@ def test_what_is_the_same_stays():
     assert rewrite(data, agent()) == data
 
 
+def test_verdicts_that_move():
+    """An answer that did not fit does not fit now either, at whatever version it comes."""
+    answers = ["A", "?", '{"name": 1}', '{"name": "x"}', "B"]
+    session = Agent(ScriptedModel(answers), "m", sources=fixed_sources()).session("s")
+    session.run("Hi")
+    session.json("Name?", schema=Name)
+    session.run("Ho")
+    today = Agent(ScriptedModel([]), "m", tools=[weather])
+    written = Session.from_dict(rewrite(session, today), agent_of())
+    assert kinds(written) == ["session.started", "tools.declared", *kinds(session)[1:]]
+    assert [message.text for message in written.messages] == [
+        "Hi",
+        "A",
+        "Name?",
+        '{"name": "x"}',
+        "Ho",
+        "B",
+    ]
+    assert replay(written, today)
+
+
 def test_another_system_prompt():
     """It is that of the session from its beginning."""
     data = recorded().to_dict()
