@@ -16,7 +16,9 @@ from tests.fakes.endpoint import Endpoint, Sent
 
 KEY = "AIzaSy0123456789"
 SIGNED = "c2lnbmVk"
-_PATH = re.compile(r"/v1beta/models/gemini-3-pro:(generateContent|streamGenerateContent\?alt=sse)")
+_PATH = re.compile(
+    r"/v1beta/models/gemini-3-(?:pro|flash):(generateContent|streamGenerateContent\?alt=sse)"
+)
 _TOP = {
     *("contents", "systemInstruction", "tools", "toolConfig", "generationConfig"),
     *("serviceTier", "safetySettings", "cachedContent", "labels"),

@@ -35,6 +35,7 @@ def check_body(body: dict[str, Any]) -> None:
         raise ValueError(f"invalid think {think!r}")
 
 
+MODELS = ("llama3.2", "qwen3")
 _ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -50,7 +51,7 @@ class OllamaServer(Endpoint):
             check_body(request.json)
         except ValueError as reason:
             return Sent(400, [json.dumps({"error": str(reason)}).encode()])
-        if request.json["model"] != "llama3.2":
+        if request.json["model"] not in MODELS:
             return Sent(404, [b'{"error":"model not found"}'])
         scripted = self.script.popleft() if self.script else _echo(request.json)
         if isinstance(scripted, Sent):

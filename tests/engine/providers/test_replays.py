@@ -18,9 +18,9 @@ from agent.engine.providers.vendors import ANTHROPIC, GEMINI, OLLAMA, OPENAI, OP
 from agent.replay import Change, replay
 from tests.engine.given import agent_of
 from tests.engine.providers.conversations import conversations
-from tests.engine.providers.protocols import PROTOCOLS, agents
+from tests.engine.providers.protocols import PROTOCOLS, agents, spoken
 
-__all__ = ["agents"]
+__all__ = ["agents", "spoken"]
 
 
 def lived(agent: Agent) -> Session:
@@ -52,6 +52,7 @@ def test_nothing_is_different(agents: dict[str, Agent], protocol: str) -> None:
 
 SYSTEM = {
     "chat": "/messages/0/content",
+    "openrouter": "/messages/0/content",
     "responses": "/instructions",
     "messages": "/system/0/text",
     "gemini": "/systemInstruction/parts/0/text",
