@@ -1,19 +1,20 @@
 """A streamed event, beside the vendor's own client on the same bytes.
 
-Both are given what a socket would give, without a network, and are read to their end: our parser
-makes deltas and an answer that the log can hold, the client its own events and, where it has one,
-its final message. What surrounds an answer (the turn, the log) is measured elsewhere.
+Both are given what a socket would give, without a network, and are read to their end. Ours is the
+parser alone, which makes deltas and an answer that the log can hold. Theirs is read in two ways:
+``events`` is the bare iterator of typed events, ``whole`` the helper that also makes the final
+message. Around both lies their client, on a transport without a network; its cost is that of one
+request, spread over all events.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import anthropic
 import httpx2
-import msgspec
 import openai
 from google import genai
 from google.genai import types
@@ -21,35 +22,40 @@ from google.genai import types
 from agent.engine.provider import Prompt
 from agent.engine.providers import protocol_of
 from agent.eventstore.values import Settings
+from tests.benchmarks import streams
 from tests.benchmarks.given import Figure, cpu_ms
 
 EVENTS, ROUNDS, PIECE = 2000, 7, 1400
 BAR = 1 / 3
 
-Event = dict[str, Any]
+Read = Callable[[], None]
+ASKED: Any = [{"role": "user", "content": "Go"}]
 
 
 class Streamed(NamedTuple):
-    """A provider, the body of a stream of so many deltas, and how its client reads it."""
+    """A provider, what it says, the body, and how its client reads it in one way and another."""
 
     provider: str
+    what: str
     body: bytes
-    client: Callable[[bytes], Callable[[], None]]
+    clients: Mapping[str, Callable[[bytes], Read]]
 
 
 def figures() -> Iterator[Figure]:
     """CPU an event, ours and theirs: the least of several rounds, taken in turns."""
     for streamed in STREAMS:
-        ours, theirs = _reader(streamed), streamed.client(streamed.body)
-        samples = [(cpu_ms(ours), cpu_ms(theirs)) for _ in range(ROUNDS)]
+        name = f"{streamed.provider}, {streamed.what}"
+        readers = [_reader(streamed), *(made(streamed.body) for made in streamed.clients.values())]
+        rounds = [[cpu_ms(read) for read in readers] for _ in range(ROUNDS)]
         gc.collect()
-        mine, other = (min(column) / EVENTS * 1000 for column in zip(*samples, strict=True))
-        yield Figure(f"{streamed.provider}: an event", mine, "µs CPU")
-        yield Figure(f"{streamed.provider}: an event in the client", other, "µs CPU")
-        yield Figure(f"{streamed.provider}: ours beside theirs", mine / other, "", BAR)
+        mine, *others = (min(column) / EVENTS * 1000 for column in zip(*rounds, strict=True))
+        yield Figure(f"{name}: an event", mine, "µs CPU")
+        for way, other in zip(streamed.clients, others, strict=True):
+            yield Figure(f"{name}: in the client, {way}", other, "µs CPU")
+            yield Figure(f"{name}: ours beside that", mine / other, "", BAR)
 
 
-def _reader(streamed: Streamed) -> Callable[[], None]:
+def _reader(streamed: Streamed) -> Read:
     made, vendor = protocol_of(streamed.provider)
     provider = made(vendor, api_key="unused")
     prompt = Prompt("m", None, (), Settings(), None, stream=True)
@@ -59,8 +65,8 @@ def _reader(streamed: Streamed) -> Callable[[], None]:
         parser = provider.parser(prompt)
         deltas = sum(1 for piece in pieces for _ in parser.feed(piece))
         deltas += sum(1 for _ in parser.finish())
-        assert deltas >= EVENTS
-        assert parser.answer().message.text
+        message = parser.answer().message
+        assert (deltas >= EVENTS and message.text) or message.tool_calls
 
     return read
 
@@ -85,43 +91,28 @@ def _http(body: bytes) -> httpx2.Client:
     return httpx2.Client(transport=httpx2.MockTransport(answer))
 
 
-def _sse(event: Event, kind: str = "") -> bytes:
-    named = f"event: {kind}\n".encode() if kind else b""
-    return named + b"data: " + msgspec.json.encode(event) + b"\n\n"
-
-
 # Chat Completions
 
 
-def _chat() -> bytes:
-    def chunk(delta: Event, finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return _sse(
-            {
-                "id": "chatcmpl-CQ5nXyLm0wTzV3pQ8rK1sD7uFhGjA",
-                "object": "chat.completion.chunk",
-                "created": 1760000000,
-                "model": "gpt-4o-2024-08-06",
-                "service_tier": "default",
-                "system_fingerprint": "fp_eb3c3cb84d",
-                "choices": [choice],
-                "usage": None,
-            }
-        )
-
-    deltas = (chunk({"content": f" word{n}"}) for n in range(EVENTS))
-    return b"".join((*deltas, chunk({}, "stop"), b"data: [DONE]\n\n"))
-
-
-def _openai_chat(body: bytes) -> Callable[[], None]:
-    client = openai.OpenAI(api_key="unused", http_client=_http(body))
+def _chat_events(body: bytes) -> Read:
+    chat: Any = openai.OpenAI(api_key="unused", http_client=_http(body)).chat.completions
 
     def read() -> None:
-        chat: Any = client.chat.completions
-        with chat.stream(model="m", messages=[{"role": "user", "content": "Go"}]) as stream:
+        events = chat.create(model="m", messages=ASKED, stream=True)
+        assert sum(1 for _ in events) >= EVENTS
+
+    return read
+
+
+def _chat_whole(body: bytes) -> Read:
+    chat: Any = openai.OpenAI(api_key="unused", http_client=_http(body)).chat.completions
+
+    def read() -> None:
+        with chat.stream(model="m", messages=ASKED) as stream:
             for _ in stream:
                 pass
-            assert stream.get_final_completion().choices[0].message.content
+            message = stream.get_final_completion().choices[0].message
+            assert message.content or message.tool_calls
 
     return read
 
@@ -129,59 +120,24 @@ def _openai_chat(body: bytes) -> Callable[[], None]:
 # Responses
 
 
-def _responses() -> bytes:
-    said = "".join(f" word{n}" for n in range(EVENTS))
-    part: Event = {"type": "output_text", "text": said, "annotations": [], "logprobs": []}
-    item: Event = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed"}
-    response: Event = {
-        "id": "resp_1",
-        "object": "response",
-        "created_at": 1760000000,
-        "model": "gpt-5",
-        "output": [],
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [],
-    }
-    place: Event = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
-    begun = {**item, "status": "in_progress", "content": []}
-    events: list[Event] = [
-        {"type": "response.created", "response": {**response, "status": "in_progress"}},
-        {"type": "response.output_item.added", "output_index": 0, "item": begun},
-        {"type": "response.content_part.added", **place, "part": {**part, "text": ""}},
-        *(
-            {"type": "response.output_text.delta", **place, "delta": f" word{n}", "logprobs": []}
-            for n in range(EVENTS)
-        ),
-        {"type": "response.output_text.done", **place, "text": said, "logprobs": []},
-        {"type": "response.content_part.done", **place, "part": part},
-        {
-            "type": "response.output_item.done",
-            "output_index": 0,
-            "item": {**item, "content": [part]},
-        },
-        {
-            "type": "response.completed",
-            "response": {
-                **response,
-                "status": "completed",
-                "output": [{**item, "content": [part]}],
-            },
-        },
-    ]
-    numbered = ({**event, "sequence_number": number} for number, event in enumerate(events))
-    return b"".join(_sse(event, event["type"]) for event in numbered)
-
-
-def _openai_responses(body: bytes) -> Callable[[], None]:
-    client = openai.OpenAI(api_key="unused", http_client=_http(body))
+def _responses_events(body: bytes) -> Read:
+    responses: Any = openai.OpenAI(api_key="unused", http_client=_http(body)).responses
 
     def read() -> None:
-        responses: Any = client.responses
+        events = responses.create(model="m", input="Go", stream=True)
+        assert sum(1 for _ in events) >= EVENTS
+
+    return read
+
+
+def _responses_whole(body: bytes) -> Read:
+    responses: Any = openai.OpenAI(api_key="unused", http_client=_http(body)).responses
+
+    def read() -> None:
         with responses.stream(model="m", input="Go") as stream:
             for _ in stream:
                 pass
-            assert stream.get_final_response().output_text
+            assert stream.get_final_response().output
 
     return read
 
@@ -189,50 +145,24 @@ def _openai_responses(body: bytes) -> Callable[[], None]:
 # Messages
 
 
-def _messages() -> bytes:
-    usage = {"input_tokens": 1007, "output_tokens": 1, "cache_read_input_tokens": 0}
-    message: Event = {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-sonnet-4-5",
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        "usage": usage,
-    }
-    events: list[Event] = [
-        {"type": "message_start", "message": message},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        *(
-            {
-                "type": "content_block_delta",
-                "index": 0,
-                "delta": {"type": "text_delta", "text": f" word{n}"},
-            }
-            for n in range(EVENTS)
-        ),
-        {"type": "content_block_stop", "index": 0},
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-            "usage": {"output_tokens": EVENTS},
-        },
-        {"type": "message_stop"},
-    ]
-    return b"".join(_sse(event, event["type"]) for event in events)
-
-
-def _anthropic(body: bytes) -> Callable[[], None]:
-    client = anthropic.Anthropic(api_key="unused", http_client=_http(body))
+def _messages_events(body: bytes) -> Read:
+    messages: Any = anthropic.Anthropic(api_key="unused", http_client=_http(body)).messages
 
     def read() -> None:
-        messages: Any = client.messages
-        asked = [{"role": "user", "content": "Go"}]
-        with messages.stream(model="m", max_tokens=4000, messages=asked) as stream:
+        events = messages.create(model="m", max_tokens=4000, messages=ASKED, stream=True)
+        assert sum(1 for _ in events) >= EVENTS
+
+    return read
+
+
+def _messages_whole(body: bytes) -> Read:
+    messages: Any = anthropic.Anthropic(api_key="unused", http_client=_http(body)).messages
+
+    def read() -> None:
+        with messages.stream(model="m", max_tokens=4000, messages=ASKED) as stream:
             for _ in stream:
                 pass
-            assert stream.get_final_text()
+            assert stream.get_final_message().content
 
     return read
 
@@ -240,37 +170,27 @@ def _anthropic(body: bytes) -> Callable[[], None]:
 # generateContent
 
 
-def _gemini() -> bytes:
-    def event(text: str, **more: str) -> bytes:
-        content = {"parts": [{"text": text}], "role": "model"}
-        return _sse(
-            {
-                "candidates": [{"content": content, "index": 0, **more}],
-                "usageMetadata": {"promptTokenCount": 10, "totalTokenCount": 10},
-                "modelVersion": "gemini-3-pro",
-                "responseId": "J3dHapyWENS3g8UPyrefuAE",
-            }
-        )
-
-    deltas = (event(f" word{n}") for n in range(EVENTS))
-    return b"".join((*deltas, event(".", finishReason="STOP")))
-
-
-def _google(body: bytes) -> Callable[[], None]:
+def _gemini_events(body: bytes) -> Read:
     options = types.HttpOptions(httpx_client=_http(body))
-    client = genai.Client(api_key="unused", http_options=options)
+    models: Any = genai.Client(api_key="unused", http_options=options).models
 
     def read() -> None:
-        models: Any = client.models
         parts = [part.text for part in models.generate_content_stream(model="m", contents="Go")]
         assert "".join(parts)
 
     return read
 
 
+_CHAT = {"events": _chat_events, "whole": _chat_whole}
+_RESPONSES = {"events": _responses_events, "whole": _responses_whole}
+_MESSAGES = {"events": _messages_events, "whole": _messages_whole}
+
 STREAMS = (
-    Streamed("openai", _chat(), _openai_chat),
-    Streamed("openai-responses", _responses(), _openai_responses),
-    Streamed("anthropic", _messages(), _anthropic),
-    Streamed("gemini", _gemini(), _google),
+    Streamed("openai", "text", streams.chat_text(EVENTS), _CHAT),
+    Streamed("openai", "a call", streams.chat_call(EVENTS), _CHAT),
+    Streamed("openai-responses", "text", streams.responses_text(EVENTS), _RESPONSES),
+    Streamed("openai-responses", "a call", streams.responses_call(EVENTS), _RESPONSES),
+    Streamed("anthropic", "text", streams.messages_text(EVENTS), _MESSAGES),
+    Streamed("anthropic", "a call", streams.messages_call(EVENTS), _MESSAGES),
+    Streamed("gemini", "text", streams.gemini_text(EVENTS), {"events": _gemini_events}),
 )
