@@ -44,7 +44,7 @@ def check_opaque(body: bytes, opaque: Opaque, *, goes: bool) -> None:
 def test_what_is_opaque_stays_where_it_came_from(
     agents: dict[str, Agent], spoken: dict[str, Spoken], protocol: str
 ) -> None:
-    """Not with another model, another provider's model of that name, or another API's."""
+    """No other model gets it, nor one of the same name of another provider or protocol."""
     one = spoken[protocol]
     api = spoken["chat" if protocol == "responses" else "responses"]
     session = agents[protocol].session(system="Be brief.")

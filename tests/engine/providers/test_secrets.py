@@ -26,7 +26,13 @@ from tests.fakes.endpoint import Endpoint, Sent
 
 KEY = "sk-proj-0123456789abcdef"
 STREAM = "text/event-stream"
-OUTCOMES = ("model.responded", "model.failed", "tool.returned", "turn.resumed", "turn.completed")
+OUTCOMES = [
+    *("model.responded", "tool.returned", "model.responded", "turn.completed"),
+    *("model.failed", "turn.resumed", "model.responded", "turn.completed"),
+    *("model.responded", "tool.returned", "model.failed"),
+    *("turn.resumed", "model.responded", "turn.completed"),
+]
+"""What becomes of a turn with a call, of one that is cut, and of one that fails after a call."""
 
 
 class Telltale:
@@ -97,7 +103,7 @@ ANSWERS = {
 
 
 def successes(answers: Answers, word: str) -> Iterator[Sent]:
-    """Two turns with a call, the second failing in between; and one that is cut half way."""
+    """A turn with a call, one that is cut half way, and one that fails after a call."""
     failed = Sent(401, [json.dumps({"error": {"message": f"Bad key {word}"}}).encode()])
     half = answers.streamed[: answers.streamed.index(b'"."')]
     yield Sent(200, [answers.called])
@@ -175,13 +181,9 @@ def test_the_key_is_in_no_turn_that_succeeds(
             said += map(repr, facts)
             partials = [fact.event.partial for fact in facts if isinstance(fact.event, ModelFailed)]
             assert [partial and partial.text for partial in partials] == ["So", None]
-            assert [kind for kind in kinds(session) if kind in OUTCOMES] == [
-                *("model.responded", "tool.returned", "model.responded", "turn.completed"),
-                *("model.failed", "turn.resumed", "model.responded", "turn.completed"),
-                *("model.responded", "tool.returned", "model.failed"),
-                *("turn.resumed", "model.responded", "turn.completed"),
-            ]
+            assert [kind for kind in kinds(session) if kind in OUTCOMES] == OUTCOMES
     assert telltale.keys == [True] * 7
+    assert ("[key]" in "\n".join(said)) is repeated
     check_hidden(said, tmp_path, caplog)
 
 
