@@ -56,11 +56,18 @@ class ReplayOptions(TodayOptions, total=False):
 def edits_of(facts: Sequence[Recorded], options: ReplayOptions) -> dict[int, Any]:
     """What is replaced; a ``system`` prompt as if the session had had it from its beginning.
 
-    Raises :class:`ConfigurationError` for what is no edit.
+    Raises :class:`ConfigurationError` for what is no edit, ``TypeError`` for an unknown option.
     """
+    unknown = sorted(options.keys() - ReplayOptions.__optional_keys__)
+    if unknown:
+        known = ", ".join(sorted(ReplayOptions.__optional_keys__))
+        raise TypeError(f"unknown options: {', '.join(unknown)}; a replay takes {known}")
     edit = options.get("edit") or {}
-    if not isinstance(edit, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+    if not isinstance(edit, Mapping):
         raise ConfigurationError(f"edit= takes {{version: content}}, not {type(edit).__name__}")
+    for version in edit:
+        if type(version) is not int:
+            raise ConfigurationError(f"edit= takes versions, which are numbers, not {version!r}")
     if "system" not in options:
         return dict(edit)
     prompt, kinds = checked_system(options["system"]), ("session.started", "system.changed")

@@ -49,7 +49,7 @@ class CheckRecording(Protocol):
         ...
 
 
-_WRITTEN = pytest.StashKey[list[str]]()
+_WRITTEN = "recording written anew"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,7 +88,8 @@ def check_recording(request: pytest.FixtureRequest) -> CheckRecording:
             pytest.fail(f"{path or 'the recording'} is no recording: {error}", pytrace=False)
         if not found and config.getoption("update_recordings"):
             _update(path, source, agent, options)
-            config.stash.setdefault(_WRITTEN, []).append(str(path))
+            # Unlike a stash, it comes from the workers of a run in parallel too.
+            request.node.user_properties.append((_WRITTEN, str(path)))
         elif not found:
             pytest.fail(_words(path, found), pytrace=False)
         return found
@@ -158,9 +159,12 @@ def _words(path: Path | None, found: Replay) -> str:
 
 
 def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    terminalreporter: pytest.TerminalReporter,
 ) -> None:
     """Name the recordings that were written anew."""
-    written: list[str] = []
-    for path in config.stash.get(_WRITTEN, written):
-        terminalreporter.write_line(f"recording written anew: {path}")
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "teardown":
+                for name, path in report.user_properties:
+                    if name == _WRITTEN:
+                        terminalreporter.write_line(f"{_WRITTEN}: {path}")

@@ -61,7 +61,7 @@ def write(folder: Path, data: dict[str, Any]) -> Path:
 def run(folder: Path, *args: str, test: str) -> tuple[int, str]:
     """Run a test in the folder; the exit code, and what pytest says."""
     (folder / "test_sum.py").write_text(test)
-    plain = ["-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "-q"]
+    plain = ["-p", "no:randomly", "-p", "no:cacheprovider", "-q"]
     command = [sys.executable, "-m", "pytest", *plain, *args]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
@@ -106,6 +106,19 @@ def test_an_update(folder: Path):
     assert run(folder, "--update-recordings", test=a_test("Add up."))[0] == 0
     assert path.read_bytes() == before
     assert run(folder, test=a_test("Add up."))[0] == 0
+
+
+def test_an_update_in_parallel(folder: Path):
+    """What the workers wrote anew is named too, once."""
+    path = folder / "recordings/sum.json"
+    code, said = run(folder, "--update-recordings", "-n", "1", test=a_test("Add up."))
+    assert (code, said.count(f"recording written anew: {path}")) == (0, 1), said
+
+
+def test_an_option_that_there_is_not(folder: Path):
+    """A misspelt option fails the test, instead of being passed over."""
+    code, said = run(folder, test=a_test(options=', sytem="Be brief."'))
+    assert (code, "TypeError: unknown options: sytem" in said) == (1, True), said
 
 
 def test_what_no_update_can_do(folder: Path):
