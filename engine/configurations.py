@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -22,7 +23,6 @@ from agent.eventstore.values import Settings, ToolDefinition
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-    from agent.engine.agent import Agent
     from agent.engine.provider import Provider
     from agent.eventstore.values import OutputSchema
 
@@ -107,14 +107,32 @@ class AsRecorded(msgspec.Struct, frozen=True):
 Configuration = Today | AsRecorded
 
 
+@runtime_checkable
+class Configured(Protocol):
+    """What can say how turns are taken today: an agent."""
+
+    def today(self, schemas: Sequence[type[Any] | TypeAdapter[Any]] = ()) -> Today:
+        """What it brings to every turn."""
+        ...
+
+
+def today_of(agent: Configured, schemas: Sequence[type[Any] | TypeAdapter[Any]]) -> Today:
+    """What an agent brings. Raises :class:`ConfigurationError` for what is none."""
+    if not isinstance(agent, Configured):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
+        raise ConfigurationError(
+            f"a session is taken again by an Agent, not by {reprlib.repr(agent)}"
+        )
+    return agent.today(schemas)
+
+
 def configuration_of(
-    agent: Agent | None,
+    agent: Configured | None,
     schemas: Sequence[type[Any] | TypeAdapter[Any]],
     provider: Provider,
 ) -> Configuration:
     """What an agent brings, or what is recorded. Raises :class:`ConfigurationError`."""
     if agent is not None:
-        return agent.today(schemas)
+        return today_of(agent, schemas)
     if schemas:
         raise ConfigurationError("schemas= are those of an agent of today: give it too")
     return AsRecorded(provider)

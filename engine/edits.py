@@ -63,7 +63,7 @@ def edits_of(facts: Sequence[Recorded], options: ReplayOptions) -> dict[int, Any
         known = ", ".join(sorted(ReplayOptions.__optional_keys__))
         raise TypeError(f"unknown options: {', '.join(unknown)}; a replay takes {known}")
     edit = options.get("edit") or {}
-    if not isinstance(edit, Mapping):
+    if not isinstance(edit, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
         raise ConfigurationError(f"edit= takes {{version: content}}, not {type(edit).__name__}")
     for version in edit:
         if type(version) is not int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from agent.engine.bound import Bound
-from agent.engine.configurations import configuration_of
+from agent.engine.configurations import configuration_of, today_of
 from agent.engine.departure import Way, departure
 from agent.engine.edits import ReplayOptions, TodayOptions, edited, edits_of
 from agent.engine.past_requests import past_request_of, request_at
@@ -164,7 +164,7 @@ class Past(Bound):
         """
         facts, log = list(self._handle.events()), self._handle.log
         facts = edited(facts, edits_of(facts, {**options}))
-        today = agent.today(options.get("schemas", ()))
+        today = today_of(agent, options.get("schemas", ()))
         return export_events(rewritten(facts, log.get_blob, today), log)
 
     @overload

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import msgspec
 
 from agent.engine.agent import Agent
-from agent.engine.configurations import configuration_of
+from agent.engine.configurations import configuration_of, today_of
 from agent.engine.divergence import counted
 from agent.engine.edits import ReplayOptions, TodayOptions, edits_of
 from agent.engine.errors import ConfigurationError
@@ -93,7 +93,8 @@ def _reader(agent: Agent | None, store: SessionStore | None = None) -> Agent:
     """An agent that opens what is replayed: without a store, nowhere but in memory."""
     if agent is None:
         return Agent("openai", "none", store=store)
-    return Agent(agent.provider, agent.model, store=store)
+    today = today_of(agent, ())
+    return Agent(today.provider, today.default_model, store=store)
 
 
 def replay_all(

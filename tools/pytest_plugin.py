@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Protocol, Unpack, cast
 
 import pytest
@@ -144,9 +145,19 @@ def _update(path: Path | None, source: Source, agent: Agent | None, options: Rep
             pytrace=False,
         )
     text = json.dumps(rewrite(source, agent, **options), indent=2, ensure_ascii=False) + "\n"
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    beside: Path | None = None
+    try:
+        with NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            beside = Path(file.name)
+            file.write(text)
+        beside.chmod(path.stat().st_mode)
+        beside.replace(path)
+    except OSError as error:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+        pytest.fail(f"{path} could not be written anew, and is as it was: {error}", pytrace=False)
 
 
 def _words(path: Path | None, found: Replay) -> str:

@@ -239,3 +239,24 @@ def test_edits_of_an_export() -> None:
         "  model.requested\n"
         '  /messages/0/parts/0/text: "1" -> "2"'
     )
+
+
+@pytest.mark.parametrize("agent", ["x", 3, object()])
+def test_what_is_no_agent(agent: Any) -> None:
+    """It is refused in words, wherever it is given."""
+    session = agent_of("a").session("s")
+    session.run("Hi")
+    for taken in (session.replay, session.rewritten, lambda who: replay(session.to_dict(), who)):
+        with pytest.raises(ConfigurationError, match="a session is taken again by an Agent, not"):
+            taken(agent)
+    with pytest.raises(ConfigurationError, match="not by None"):
+        session.rewritten(None)  # pyright: ignore[reportArgumentType]
+
+
+def test_versions_that_are_no_numbers() -> None:
+    """True is not the first version."""
+    session = agent_of("a").session("s")
+    session.run("Hi")
+    for version in (True, 2.0, "2"):
+        with pytest.raises(ConfigurationError):
+            session.replay(edit={version: "x"})  # pyright: ignore[reportArgumentType]

@@ -131,6 +131,22 @@ def test_what_no_update_can_do(folder: Path):
     assert path.read_bytes() == before
 
 
+def test_a_full_disk(folder: Path):
+    """The recording is as it was, nothing lies beside it, and the failure says so."""
+    pytest.importorskip("resource")
+    path = folder / "recordings/sum.json"
+    before = path.read_bytes()
+    (folder / "conftest.py").write_text(
+        "import resource\n"
+        "def pytest_runtest_call():\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+    )
+    code, said = run(folder, "--update-recordings", test=a_test("Add up."))
+    assert (code, "could not be written anew, and is as it was" in said) == (1, True), said
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["sum.json"]
+
+
 def test_another_system_prompt(folder: Path):
     """It is given beside the agent."""
     code, said = run(folder, test=a_test(options=', system="Add up."'))
