@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from typing import Any, Literal, TypeVar
 
 import click
@@ -61,15 +62,22 @@ def _json(value: object) -> str:
 def write_lines(lines: Iterable[str], *, pager: bool = True) -> None:
     """Write lines, through a pager if stdout is a terminal; colours only where they are wanted."""
     coloured = is_coloured(sys.stdout)
-    ended = (f"{line}\n" for line in lines)
     if pager and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        os.environ.setdefault("LESS", "FRX")
-        click.echo_via_pager(ended, color=coloured)
+        _page(iter(lines), coloured=coloured)
         return
-    for line in ended:
-        click.echo(line, nl=False, color=coloured)
+    for line in lines:
+        click.echo(line, color=coloured)
         if sys.stdout.isatty():
             sys.stdout.flush()
+
+
+def _page(lines: Iterator[str], *, coloured: bool) -> None:
+    """Give lines to the pager as they come; none is started for nothing."""
+    first = next(lines, None)
+    if first is not None:
+        os.environ.setdefault("LESS", "FRX")
+        # The end of the last line is click's.
+        click.echo_via_pager(chain((first,), (f"\n{line}" for line in lines)), color=coloured)
 
 
 def width() -> int:
