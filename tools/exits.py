@@ -6,6 +6,7 @@ import click
 
 from agent.engine.errors import (
     ApprovalPending,
+    CannotRewind,
     ConfigurationError,
     NoRequest,
     OutcomeUnknown,
@@ -36,9 +37,12 @@ PIPE_CLOSED = 141
 
 
 class NotFound(click.ClickException):
-    """What was named is not there, or could be several."""
+    """What was named is not there, or could be several. Recorded names in it harm no terminal."""
 
     exit_code = NOT_FOUND
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class Damaged(click.ClickException):
@@ -55,7 +59,7 @@ class Undecided(click.ClickException):
 
 _KINDS: tuple[tuple[tuple[type[AgentError], ...], type[click.ClickException]], ...] = (
     ((CorruptLog, UnknownEvent, InvalidExport), Damaged),
-    ((UnknownStream, NoRequest, AttachmentMissing), NotFound),
+    ((UnknownStream, NoRequest, CannotRewind, AttachmentMissing), NotFound),
     ((OutcomeUnknown, ApprovalPending, TurnOpen), Undecided),
     ((ConfigurationError, StoreUnusable), click.UsageError),
 )

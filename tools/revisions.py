@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.eventstore.log import EventLog
-    from agent.eventstore.record import Recorded
+    from agent.eventstore.record import Head, Recorded
 
 _REVISION = re.compile(
     r"(?P<session>@(?=[@~]|\Z)|.+?)(?:@(?P<version>\d{1,18}))?(?:~(?P<turns>\d{0,9}))?", re.DOTALL
@@ -76,7 +76,7 @@ def resolve(log: EventLog, text: str) -> Place:
 
     Raises :class:`NotFound` with the candidates, and :class:`CorruptLog` for a damaged session.
     """
-    head = log.head(text) if text else None
+    head = _head(log, text)
     if head is not None:
         return Place(text, head.version)
     revision = parse(text)
@@ -92,7 +92,7 @@ def resolve(log: EventLog, text: str) -> Place:
 def resolve_span(log: EventLog, text: str) -> Span:
     """The events that a text names: those of a range, or all up to a revision."""
     left, dots, right = text.rpartition("..")
-    if not dots or log.head(text) is not None:
+    if not dots or _head(log, text) is not None:
         session, version = resolve(log, text)
         return Span(session, 0, version)
     if not left:
@@ -100,7 +100,7 @@ def resolve_span(log: EventLog, text: str) -> Span:
         return Span(session, 0, version)
     first = resolve(log, left)
     bound = _BOUND.fullmatch(right)
-    if bound and log.head(right) is None:
+    if bound and _head(log, right) is None:
         right = f"{first.session}@{bound['version']}"
     last = resolve(log, right or first.session)
     if last.session != first.session:
@@ -108,9 +108,18 @@ def resolve_span(log: EventLog, text: str) -> Span:
     return Span(first.session, first.version, last.version)
 
 
+def _head(log: EventLog, name: str) -> Head | None:
+    """The head of the session of just this name; an argument that is no text names none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return None
+    return log.head(name) if name else None
+
+
 def _session(log: EventLog, name: str) -> tuple[str, int]:
     """The session of this name, or the only one that begins with it, and its last version."""
-    head = log.head(name)
+    head = _head(log, name)
     if head is not None:
         return name, head.version
     known = list(log.streams())

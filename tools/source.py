@@ -12,6 +12,7 @@ import click
 from agent.tools.exits import NotFound
 
 if TYPE_CHECKING:
+    from agent.engine.session import Session
     from agent.engine.stores import SQLiteStore
 
 db_option = click.option(
@@ -56,3 +57,11 @@ def reading(db: Path | None) -> Generator[SQLiteStore]:
 
     with SQLiteStore(path) as store:
         yield store
+
+
+def session_of(store: SQLiteStore, name: str) -> Session:
+    """A session to look at or to change by hand. No model stands behind it."""
+    from agent.engine.agent import Agent  # noqa: PLC0415 - slow to import
+    from agent.engine.scripted import ScriptedModel  # noqa: PLC0415
+
+    return Agent(ScriptedModel([]), store=store).session(name)

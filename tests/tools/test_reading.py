@@ -150,6 +150,15 @@ def test_a_damaged_session_is_listed(name: str, db: Path):
     assert (done.returncode, "DAMAGED: stream 'trip-osaka'" in line) == (0, True)
 
 
+def test_recorded_names_command_no_terminal(db: Path):
+    """An id may hold anything; what is said of it is harmless, as in lists and errors."""
+    changed(db, "UPDATE streams SET name = 'trip' || char(27) || '[2J' WHERE name = 'trip'")
+
+    for arguments in (("sessions",), ("tree",), ("log", "tri"), ("show", "trip\x1b"), ("log", "z")):
+        done = run(*arguments)
+        assert "\x1b" not in done.stdout + done.stderr, arguments
+
+
 def test_recorded_text_commands_no_terminal(db: Path):
     """Escapes, and what turns text around, are shown and do nothing."""
     evil = "\\u001b]52;c;evil\\u0007\\u202e\\u009b2J"

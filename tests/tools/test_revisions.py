@@ -101,6 +101,7 @@ def test_a_range(text: str, span: Span):
     [
         ("", "'' names no session"),
         ("trop", "there is no session 'trop'; did you mean trip?"),
+        ("\udcff", "there is no session '\\udcff'; there are main, trip"),
         ("xyz", "there is no session 'xyz'; there are main, trip"),
         ("trip@6", "session trip has versions 1 to 5, not 6"),
         ("trip~2", "trip@5 has 1 turns, and none 2 back"),
