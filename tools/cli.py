@@ -28,6 +28,7 @@ COMMANDS = {
     "show": "Show one event, or what the session was after it.",
     "diff": "Show what differs between two revisions.",
     "tree": "Show sessions and their forks as a tree.",
+    "replay": "Replay sessions offline, and say what would be different today.",
     "fork": "Branch off a new session at a revision.",
     "rewind": "Let a session show again what it showed at a revision.",
 }
