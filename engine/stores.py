@@ -17,7 +17,7 @@ from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.core import IDENTITY_TYPES
 from agent.eventstore.errors import CorruptLog, InvalidExport, UnknownEvent
-from agent.eventstore.events import MetadataChanged, SessionDeleted, SessionStarted
+from agent.eventstore.events import MetadataChanged, SessionDeleted, SessionForked, SessionStarted
 from agent.eventstore.export import (
     Export,
     export_events,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 class SessionInfo(msgspec.Struct, frozen=True):
     """A session as a listing shows it. ``title`` is ``metadata["title"]``, if there is one.
 
+    A fork names its ``parent``, and in ``forked_at`` how many events it shares with it.
     ``error`` says why the rest could not be read whole: the session is damaged, or of a later
     release. Opening it raises the same.
     """
@@ -52,6 +53,8 @@ class SessionInfo(msgspec.Struct, frozen=True):
     title: str | None
     metadata: dict[str, object]
     error: CorruptLog | UnknownEvent | None = None
+    parent: str | None = None
+    forked_at: int | None = None
 
 
 class SessionStore(ABC):
@@ -123,12 +126,15 @@ class LogStore(Bound, SessionStore):
     def _info(self, info: StreamInfo) -> SessionInfo | None:
         """What a listing shows of a session; None if it was deleted meanwhile."""
         session_id, metadata, error = info.stream, dict[str, object](), None
+        parent: str | None = None
+        forked_at: int | None = None
         try:
             identity = list(self.log.read(info.stream, types=IDENTITY_TYPES))
             if not identity and self.log.head(info.stream) is None:
                 return None
             session_id = session_id_of(identity)
             metadata = _metadata_of(identity)
+            parent, forked_at = _origin_of(identity)
         except (CorruptLog, UnknownEvent) as damage:
             error = damage
         title = metadata.get("title")
@@ -141,6 +147,8 @@ class LogStore(Bound, SessionStore):
             title if isinstance(title, str) else None,
             metadata,
             error,
+            parent,
+            forked_at,
         )
 
     def close(self) -> None:
@@ -218,6 +226,13 @@ def _metadata_of(identity: Sequence[Recorded]) -> dict[str, object]:
             case _:
                 pass
     return metadata
+
+
+def _origin_of(identity: Sequence[Recorded]) -> tuple[str | None, int | None]:
+    for fact in reversed(identity):
+        if isinstance(fact.event, SessionForked):
+            return fact.event.parent, fact.event.at
+    return None, None
 
 
 def _time(nanoseconds: int) -> datetime:

@@ -31,6 +31,7 @@ from agent.engine.provider import ReasoningDelta, TextDelta
 from agent.engine.providers.chat_completions.api import ChatCompletions
 from agent.engine.stores import SQLiteStore
 from agent.eventstore.errors import AgentError, ConflictError, InvalidEvent
+from agent.tools.source import db_option, made_default
 from agent.tools.terminal import is_coloured, one_line, set_errors, visible
 
 if TYPE_CHECKING:
@@ -74,13 +75,7 @@ _INTERRUPTED = 130
 @click.option(
     "--base-url", metavar="URL", help="Another server of the same protocol, such as a local one."
 )
-@click.option(
-    "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="AGENT_DB",
-    show_envvar=True,
-    help=f"File that keeps the sessions.  [default: {click.get_app_dir('agent')}/sessions.db]",
-)
+@db_option
 @click.option(
     "--session",
     "-s",
@@ -106,7 +101,7 @@ def chat(
     stdin is not a terminal, each of its lines is a prompt; the exit status is 1 if an answer
     failed.
     """
-    path = db or _default_db()
+    path = db or made_default()
     with (
         SQLiteStore(path) as store,
         Agent(provider, model, store=store, base_url=base_url, on_unfinished="abandon") as agent,
@@ -129,16 +124,6 @@ def _check_key(agent: Agent) -> None:
             agent.provider.check_key()
         except MissingAPIKey as error:
             raise click.UsageError(_advice(error)) from error
-
-
-def _default_db() -> Path:
-    folder = Path(click.get_app_dir("agent"))
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        words = f"cannot make the folder {folder} ({error.strerror}); name a file with --db"
-        raise click.ClickException(words) from error
-    return folder / "sessions.db"
 
 
 class Screen:

@@ -1,7 +1,7 @@
 """The command ``agent``: the list of its commands, each imported when it is called.
 
 Start it as ``agent`` or ``python -m agent.tools.cli``. A command ``name`` is the function ``name``
-of the module ``agent.tools.name``. Exit status: 0 for success, 1 for a failure, 2 for wrong usage.
+of the module ``agent.tools.name``. Exit statuses are those of ``agent.tools.exits``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,22 @@ from typing import Any
 
 import click
 
-from agent.engine.errors import ConfigurationError
 from agent.eventstore.errors import AgentError
 from agent.eventstore.version import library_version
+from agent.tools import exits
 from agent.tools.terminal import one_line, set_errors
 
 COMMANDS = {
     "demo": "Show what a session can do; needs no key and no network.",
     "chat": "Talk to a model in a session that survives being closed.",
+    "sessions": "List the sessions of a log, the last changed first.",
+    "log": "Show the events of a session, the last at the end.",
+    "show": "Show one event, or what the session was after it.",
+    "diff": "Show what differs between two revisions.",
+    "tree": "Show sessions and their forks as a tree.",
+    "replay": "Replay sessions offline, and say what would be different today.",
+    "fork": "Branch off a new session at a revision.",
+    "rewind": "Let a session show again what it showed at a revision.",
 }
 
 
@@ -67,10 +75,21 @@ class Commands(click.Group):
         """Run a command; what the library raises on purpose ends it with one line, no traceback."""
         try:
             super().invoke(ctx)
-        except ConfigurationError as error:
-            raise click.UsageError(one_line(str(error))) from error
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            ctx.exit(exits.INTERRUPTED)
+        except BrokenPipeError:
+            _leave_quietly()
+            ctx.exit(exits.PIPE_CLOSED)
         except AgentError as error:
-            raise click.ClickException(one_line(str(error))) from error
+            raise exits.failure(error) from error
+
+
+def _leave_quietly() -> None:
+    """Let Python write what is still in the buffers to nowhere, as it ends."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)
 
 
 def _reason(error: OSError) -> str:

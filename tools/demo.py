@@ -24,19 +24,9 @@ from agent.engine.stores import SQLiteStore
 from agent.engine.stream import ToolCallEvent, ToolResultEvent
 from agent.engine.tools import tool
 from agent.eventstore.errors import InvalidExport
-from agent.eventstore.events import (
-    Event,
-    ModelRequested,
-    ModelResponded,
-    SessionStarted,
-    ToolCalled,
-    ToolReturned,
-    ToolsDeclared,
-    TurnStarted,
-)
-from agent.eventstore.messages import TextPart
 from agent.eventstore.version import library_version
 from agent.tools.terminal import clipped, console
+from agent.tools.words import summary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -205,7 +195,7 @@ class _Demo:
             row = Text.assemble(
                 (f"{fact.version:4}  ", "dim"),
                 (f"{fact.type:17}", "cyan"),
-                clipped(branch or _what(fact.event), _WIDEST),
+                clipped(branch or summary(fact.event), _WIDEST),
             )
             row.rstrip()
             self._screen.print(row, no_wrap=True, overflow="ellipsis")
@@ -214,25 +204,3 @@ class _Demo:
         self._head("With a real model", "set OPENAI_API_KEY, and run agent chat, or in Python:")
         for line in _REAL_MODEL:
             self._line(line, "green")
-
-
-def _what(event: Event) -> str:
-    """What an event says, in a few words."""
-    match event:
-        case SessionStarted(system=system):
-            return f"system prompt: {system}"
-        case ToolsDeclared(tools=tools):
-            return ", ".join(one.name for one in tools)
-        case TurnStarted(input=message):
-            return f"the user: {message.text}"
-        case ModelRequested(step=step, digest=digest):
-            return f"step {step}, request sha256 {digest[:12]}…"
-        case ModelResponded(message=message):
-            calls = [f"calls {call.name}({call.arguments})" for call in message.tool_calls]
-            return ", ".join(calls) or f"the model: {message.text}"
-        case ToolCalled(tool=name):
-            return name
-        case ToolReturned(content=content):
-            return "".join(part.text for part in content if isinstance(part, TextPart))
-        case _:
-            return ""

@@ -15,6 +15,7 @@ from agent.engine.providers.vendors import VENDORS
 from agent.eventstore.events import EVENTS
 from agent.eventstore.messages import Part
 from agent.eventstore.values import Settings
+from agent.tools.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/events.md").read_text()
@@ -158,3 +159,12 @@ def test_every_setting_is_tried() -> None:
     """The table holds all settings that protocols may say under names of their own."""
     own = {"extra", "tool_choice", "parallel_tool_calls"}
     assert {field.name for field in msgspec.structs.fields(Settings)} - own == set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_section(name: str) -> None:
+    """The page about the command has a row and a section for each."""
+    page = (ROOT / "docs/command.md").read_text()
+    sections = re.findall(r"^## (\w+)$", page, re.MULTILINE)
+
+    assert (sections.count(name), page.count(f"\n| [`{name}`](#{name}) | ")) == (1, 1)

@@ -176,6 +176,8 @@ def test_listing_of_forks_and_copies(log_store: LogStore):
         ("copy", "s", 5),
         ("s", "s", 5),
     ]
+    origins = [(info.parent, info.forked_at) for info in log_store.sessions()]
+    assert origins == [("s", 5), (None, None), (None, None)]
     assert {info.title for info in log_store.sessions()} == {None}
 
 

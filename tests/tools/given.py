@@ -6,16 +6,18 @@ import os
 import pty
 import re
 import select
+import sqlite3
 import struct
 import subprocess
 import sys
 import termios
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Self
 
 from agent.engine.agent import Agent
-from agent.engine.scripted import ScriptedModel
+from agent.engine.scripted import Reply, ScriptedModel
 from agent.engine.stores import SQLiteStore
 
 COMMAND = (sys.executable, "-m", "agent.tools.cli")
@@ -75,6 +77,27 @@ def event_types(path: Path, session_id: str = "main") -> list[str]:
     """The types of the events of a stored session."""
     with SQLiteStore(path) as store:
         return [fact.type for fact in store.log.read(session_id)]
+
+
+def recorded_trip(path: Path) -> None:
+    """Record `trip` of two turns in a log, and `trip-osaka`, forked after the first."""
+    model = ScriptedModel(
+        [Reply(text="Sunny."), Reply(text="At the shrine."), Reply(text="Go and see.")]
+    )
+    with SQLiteStore(path) as store, Agent(model, store=store) as agent:
+        trip = agent.session("trip", system="You are a guide.", metadata={"title": "A trip"})
+        first = trip.run("How is Kyoto?")
+        trip.run("Where do we begin?")
+        trip.fork("trip-osaka", at=first.version).run("Osaka instead")
+
+
+def changed(path: Path, statement: str) -> None:
+    """Change a log behind its back, past the triggers that keep accidents away."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        triggers = db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+        for (name,) in triggers:
+            db.execute(f"DROP TRIGGER {name}")
+        db.execute(statement)
 
 
 class Terminal:

@@ -359,7 +359,7 @@ def test_a_reader_that_leaves_ends_the_chat_quietly(openai_env: ChatServer, db: 
     )
     os.close(writing)
 
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (141, b"")
     assert event_types(db)[-1] == "turn.abandoned"
 
 

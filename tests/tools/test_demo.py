@@ -139,10 +139,10 @@ def test_it_works_where_only_ascii_can_be_written(tmp_path: Path, monkeypatch: p
 
 
 def test_a_file_that_cannot_be_opened_is_one_line(tmp_path: Path):
-    """A wrong path ends in a sentence that names it, and status 1."""
+    """A wrong path ends in a sentence that names it, and status 2."""
     path = tmp_path / "missing" / "demo.db"
     done = run("demo", "--db", str(path))
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Error: cannot open {path}: its folder does not exist; make it first")
