@@ -10,6 +10,7 @@ from agent.eventstore.backends.sqlite_connection import primary_code
 from agent.eventstore.errors import CorruptLog
 from agent.eventstore.log import StreamInfo
 from agent.eventstore.record import Head, Recorded
+from agent.eventstore.verify import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -149,6 +150,21 @@ def blob(db: sqlite3.Connection, digest: str) -> bytes | None:
     """An attachment's bytes, None if it is not there."""
     row = db.execute("SELECT CAST(data AS BLOB) FROM blobs WHERE digest = ?", (digest,)).fetchone()
     return row and row[0]
+
+
+def strays(db: sqlite3.Connection) -> list[Finding]:
+    """What belongs to nothing."""
+    lost = "SELECT version, position FROM events WHERE stream NOT IN (SELECT id FROM streams)"
+    unnamed = (
+        "SELECT 0, position FROM attachments WHERE digest NOT IN (SELECT digest FROM blobs) "
+        "OR position NOT IN (SELECT position FROM events)"
+    )
+    reasons = {lost: "the event belongs to no stream", unnamed: "it names no event or attachment"}
+    return [
+        Finding("", version, position, reason)
+        for query, reason in reasons.items()
+        for version, position in db.execute(f"{query} LIMIT {PAGE}")
+    ]
 
 
 def _quoted(text: str) -> str:
