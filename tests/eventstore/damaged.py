@@ -122,6 +122,24 @@ def _damage(db: sqlite3.Connection, way: str, random: Random) -> Damage | None:
     return Damage(way, "", (here, there))
 
 
+def cut(path: Path, random: Random) -> Damage:
+    """Cut the newest events of a closed log, or swap the positions of two."""
+    db = opened(path)
+    try:
+        positions = [row[0] for row in db.execute("SELECT position FROM events ORDER BY position")]
+        if random.random() < 0.5:
+            last = random.choice(positions[1:])
+            db.execute("DELETE FROM events WHERE position >= ?", (last,))
+            db.execute("DELETE FROM streams WHERE id NOT IN (SELECT stream FROM events)")
+            return Damage("cut", "", (last,))
+        here, there = random.sample(positions, 2)
+        for old, new in ((here, -1), (there, here), (-1, there)):
+            db.execute("UPDATE events SET position = ? WHERE position = ?", (new, old))
+        return Damage("reorder", "position", (here, there))
+    finally:
+        db.close()
+
+
 def flip(db: sqlite3.Connection, column: str, position: int, random: Random) -> bool:
     """Flip one bit of a field; False for one that holds nothing."""
     query = f"SELECT {column}, CAST({column} AS BLOB) FROM events WHERE position = ?"

@@ -9,11 +9,13 @@ from random import Random
 
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.errors import StoreError
+from agent.eventstore.signing import SigningKey, sign_log, verify_signed_log
 from agent.eventstore.verify import verify_export, verify_log
-from tests.eventstore.damaged import damage, made
+from tests.eventstore.damaged import cut, damage, made
 from tests.eventstore.exports import exported
 
 TRIALS = 1000
+KEY = SigningKey("example.com/log", bytes(32))
 
 
 def main(seed: int, count: int | None) -> bool:
@@ -27,20 +29,33 @@ def main(seed: int, count: int | None) -> bool:
 
 def trial(directory: Path, number: int, random: Random) -> str | None:
     """Damage something once; None if it was found, else what was missed."""
-    return _export(random) if number % 5 == 4 else _file(directory, random)
+    match number % 5:
+        case 3:
+            return _file(directory, random, signed=True)
+        case 4:
+            return _export(random)
+        case _:
+            return _file(directory, random, signed=False)
 
 
-def _file(directory: Path, random: Random) -> str | None:
+def _file(directory: Path, random: Random, *, signed: bool) -> str | None:
     whole, path = directory / "whole.db", directory / "damaged.db"
     if not whole.exists():
         made(whole)
+        log = SQLiteLog(whole, durability="os")
+        (directory / "note").write_text(sign_log(log, KEY))
+        log.close()
     for leftover in directory.glob("damaged.db*"):
         leftover.unlink()
     shutil.copy(whole, path)
-    done = damage(path, random)
+    done = cut(path, random) if signed else damage(path, random)
     log = SQLiteLog(path, durability="os")
     try:
-        findings = verify_log(log, level="full").findings
+        if signed:
+            note = (directory / "note").read_text()
+            findings = verify_signed_log(log, note, KEY.verifying, level="full").findings
+        else:
+            findings = verify_log(log, level="full").findings
     finally:
         log.close()
     placed = [found for found in findings if found.stream or found.position]
