@@ -119,12 +119,13 @@ class _Walk:
             self._hash(fact, previous.hash)
         if self.level == "full":
             self._content(fact)
-        return fact.head
+        return Head(fact.version, fact.hash)
 
     def _hash(self, fact: Recorded, previous: bytes) -> None:
         if fact.salt is not None and len(fact.salt) != SALT_BYTES:
             self.at(fact, "the salt has a wrong length", SALT_BYTES, len(fact.salt))
-        if {fact.payload is None, fact.salt is None} != {fact.erased_digest is not None}:
+        erased = fact.erased_digest is not None
+        if (fact.payload is None) is not erased or (fact.salt is None) is not erased:
             self.at(fact, "it needs either salt and payload or a digest")
         try:
             actual = fact.hash_after(previous, fact.version)
@@ -218,7 +219,10 @@ class _Feed:
         self._purged = 0
 
     def step(self, fact: Recorded) -> None:
-        self._place(fact)
+        if fact.position == self._position + 1:
+            self._position += 1
+        else:
+            self._place(fact)
         previous = self._heads.get(fact.stream)
         if previous is None:
             previous = self._beginning(fact)

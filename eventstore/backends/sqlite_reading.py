@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.eventstore import core
@@ -171,6 +172,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+@lru_cache(maxsize=1024)  # types and names come again and again
 def _text(value: bytes) -> str:
     """Text of a row. In a damaged one it may be no text: what is replaced matches no hash."""
     return value.decode(errors="replace")
