@@ -52,7 +52,8 @@
         ├── AttachmentMissing
         ├── CorruptLog
         ├── UnknownEvent
-        └── InvalidExport
+        ├── InvalidExport
+        └── InvalidNote
 
 An error that ends a turn in which tools had run carries ``completed_calls``: the ids of the calls
 that were done, so that nobody repeats a side effect unknowingly.
@@ -105,6 +106,7 @@ from agent.eventstore.errors import (
     InvalidAppend,
     InvalidEvent,
     InvalidExport,
+    InvalidNote,
     StoreBusy,
     StoreError,
     StoreFull,
@@ -132,6 +134,7 @@ __all__ = [
     "InvalidAppend",
     "InvalidEvent",
     "InvalidExport",
+    "InvalidNote",
     "InvalidPrompt",
     "InvalidSessionId",
     "InvalidTool",

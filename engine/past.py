@@ -21,6 +21,7 @@ from agent.engine.view import View
 from agent.eventstore.errors import AgentError, AttachmentMissing
 from agent.eventstore.export import export_events
 from agent.eventstore.messages import FilePart, ImagePart, Link
+from agent.eventstore.verify import verify_stream
 
 if TYPE_CHECKING:
     from agent.engine.agent import Agent
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from agent.engine.stream import Response
     from agent.eventstore.messages import Message
     from agent.eventstore.record import Recorded
+    from agent.eventstore.verify import Level, Verification
     from agent.projections.diff import Difference
     from agent.projections.usage import SessionUsage
 
@@ -83,6 +85,13 @@ class Past(Bound):
         if isinstance(part.source, Link):
             raise AttachmentMissing(part.source.url)
         return part.source.data or self._handle.log.get_blob(part.source.digest)
+
+    def verify(self, *, level: Level = "chain") -> Verification:
+        """Check the session's events as they are stored, the inherited ones included.
+
+        The levels are those of ``store.verify``. Findings come as data, not as an error.
+        """
+        return verify_stream(self._handle.log, self._handle.binding.key, level=level)
 
     # At any time
 

@@ -25,6 +25,7 @@ from agent.eventstore.export import (
     parse_export,
     session_id_of,
 )
+from agent.eventstore.verify import verify_log
 from agent.projections import session as projection
 from agent.projections.conversation import metadata_of
 from agent.projections.fold import rebuild
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from agent.eventstore.log import EventLog, StreamInfo
     from agent.eventstore.record import Recorded
+    from agent.eventstore.verify import Level, Verification
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
@@ -122,6 +124,15 @@ class LogStore(Bound, SessionStore):
             found = self._info(info)
             if found is not None:
                 yield found
+
+    def verify(self, *, level: Level = "chain") -> Verification:
+        """Check the whole log: what is wrong comes as findings, not as an error.
+
+        ``"heads"`` looks at versions and positions, ``"chain"`` recomputes each hash from the
+        stored bytes, ``"full"`` decodes all payloads and reads all attachments as well. Raises
+        ``ValueError`` for another level.
+        """
+        return verify_log(self.log, level=level)
 
     def _info(self, info: StreamInfo) -> SessionInfo | None:
         """What a listing shows of a session; None if it was deleted meanwhile."""

@@ -164,3 +164,11 @@ class InvalidExport(StoreError):
         super().__init__(f"{place}: {reason}. Nothing was imported. {advice}".rstrip())
         self.reason = reason
         self.version = version
+
+
+class InvalidNote(StoreError):
+    """A signed head or a key that cannot be relied on: changed, or of another key or log."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"signed note or key: {reason}; use one from a copy that you trust")
+        self.reason = reason

@@ -6,11 +6,15 @@
      "hash": hex, "library": ...,
      "events": [{"version": 1, "type": ..., "schema": 1, "recorded_at": ns, "codec": 1,
                  "salt": hex, "hash": hex, "payload": "{...}"}, ...],
-     "attachments": {sha256 hex: base64}}
+     "attachments": {sha256 hex: base64},
+     "digest": hex}
 
 A payload is the stored JSON text in one string, because a re-encoded object would not match its
 hash. An erased event has ``"digest"`` instead of salt and payload. An export holds the inherited
 prefix and all attachments; it revives no classes and is checked whole before anything is written.
+
+``digest`` closes it: SHA-256 over all other fields as JSON in ASCII with sorted keys and no spaces.
+It finds a slip outside of the chain too; whoever edits on purpose can make it anew.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -81,6 +86,7 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     library: str
     events: list[object]
     attachments: dict[str, str]
+    digest: str
 
 
 class _Identity(msgspec.Struct):
@@ -148,8 +154,20 @@ def export_events(recorded: Sequence[Recorded], log: EventLog) -> dict[str, Any]
         library_version(),
         [msgspec.to_builtins(_entry(fact)) for fact in recorded],
         {digest: base64.b64encode(data).decode() for digest, data in _fetched(recorded, log)},
+        "",
     )
-    return msgspec.to_builtins(envelope)
+    data = msgspec.to_builtins(envelope)
+    return {**data, "digest": export_digest(data)}
+
+
+def export_digest(data: Mapping[str, Any]) -> str:
+    """The digest that closes an export, from its other fields.
+
+    Raises ``ValueError``, ``TypeError`` or ``RecursionError`` for what is no JSON.
+    """
+    fields = {name: value for name, value in data.items() if name != "digest"}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _fetched(recorded: Iterable[Recorded], log: EventLog) -> Iterator[tuple[str, bytes]]:
@@ -195,13 +213,22 @@ def _entry(fact: Recorded) -> _Entry:
         raise CorruptLog(reason, stream=fact.stream, version=fact.version) from error
 
 
-def parse_export(data: Mapping[str, Any]) -> Export:
-    """Check an export whole: format, order, chain, attachments. Raises :class:`InvalidExport`."""
-    envelope = _envelope(data)
-    recorded = [
+def parse_entries(data: Mapping[str, Any]) -> list[Recorded]:
+    """The events of an export, each as it stands there. Raises :class:`InvalidExport`."""
+    return _entries(_envelope(data))
+
+
+def _entries(envelope: _Envelope) -> list[Recorded]:
+    return [
         _recorded(entry, place, envelope.session_id)
         for place, entry in enumerate(envelope.events, start=1)
     ]
+
+
+def parse_export(data: Mapping[str, Any]) -> Export:
+    """Check an export whole: format, order, chain, attachments. Raises :class:`InvalidExport`."""
+    envelope = _envelope(data)
+    recorded = _entries(envelope)
     _check_chain(recorded, envelope)
     attachments = _attachments(envelope)
     unused = set(attachments)
@@ -216,7 +243,17 @@ def parse_export(data: Mapping[str, Any]) -> Export:
         unused.discard(blob.digest)
     if unused:
         raise InvalidExport(f"no event names the attachment {min(unused)}")
+    _check_digest(data)
     return Export(envelope.session_id, recorded)
+
+
+def _check_digest(data: Mapping[str, Any]) -> None:
+    try:
+        intact = export_digest(data) == data["digest"]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidExport(f"it is no JSON: {error}") from error
+    if not intact:
+        raise InvalidExport("it does not match the digest that closes it", advice=_COPY)
 
 
 def _envelope(data: Mapping[str, Any]) -> _Envelope:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator, Sequence
 
+    from agent.eventstore.verify import Finding
+
 
 class SQLiteLog:
     """An :class:`~agent.eventstore.log.EventLog` in a SQLite file, made when first used.
@@ -160,6 +162,12 @@ class SQLiteLog:
         if data is None or hashlib.sha256(data).hexdigest() != digest:
             raise AttachmentMissing(digest)
         return data
+
+    def strays(self) -> Iterator[Finding]:
+        """Events and attachments that belong to nothing: no stream, no event, no bytes."""
+        with self._reader.exclusive() as db:
+            found = reading.strays(db)
+        yield from found
 
     def close(self) -> None:
         self._reader.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.eventstore import core
@@ -10,6 +11,7 @@ from agent.eventstore.backends.sqlite_connection import primary_code
 from agent.eventstore.errors import CorruptLog
 from agent.eventstore.log import StreamInfo
 from agent.eventstore.record import Head, Recorded
+from agent.eventstore.verify import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -151,10 +153,26 @@ def blob(db: sqlite3.Connection, digest: str) -> bytes | None:
     return row and row[0]
 
 
+def strays(db: sqlite3.Connection) -> list[Finding]:
+    """What belongs to nothing."""
+    lost = "SELECT version, position FROM events WHERE stream NOT IN (SELECT id FROM streams)"
+    unnamed = (
+        "SELECT 0, position FROM attachments WHERE digest NOT IN (SELECT digest FROM blobs) "
+        "OR position NOT IN (SELECT position FROM events)"
+    )
+    reasons = {lost: "the event belongs to no stream", unnamed: "it names no event or attachment"}
+    return [
+        Finding("", version, position, reason)
+        for query, reason in reasons.items()
+        for version, position in db.execute(f"{query} LIMIT {PAGE}")
+    ]
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+@lru_cache(maxsize=1024)  # types and names come again and again
 def _text(value: bytes) -> str:
     """Text of a row. In a damaged one it may be no text: what is replaced matches no hash."""
     return value.decode(errors="replace")

@@ -15,9 +15,22 @@ from tests.benchmarks import (
     threads,
     travel,
     turns,
+    verifying,
 )
 
-ALL = (persisting, turns, reopening, forking, sizes, threads, import_cost, deltas, clients, travel)
+ALL = (
+    persisting,
+    turns,
+    reopening,
+    forking,
+    sizes,
+    threads,
+    import_cost,
+    deltas,
+    clients,
+    travel,
+    verifying,
+)
 
 
 def main(names: list[str]) -> None:

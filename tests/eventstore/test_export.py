@@ -13,7 +13,13 @@ from agent.eventstore.conformance.facts import (
     started,
 )
 from agent.eventstore.errors import ConflictError, InvalidExport
-from agent.eventstore.export import export_events, import_events, parse_export, session_id_of
+from agent.eventstore.export import (
+    export_digest,
+    export_events,
+    import_events,
+    parse_export,
+    session_id_of,
+)
 from agent.eventstore.log import EventLog
 from agent.eventstore.record import Prepared, Recorded, record
 from agent.eventstore.version import library_version
@@ -34,6 +40,7 @@ def test_envelope():
         "hash": head.hash.hex(),
         "library": library_version(),
         "attachments": {DIGEST: base64.b64encode(b"x").decode()},
+        "digest": export_digest(exported()),
     }
     assert expected == {name: value for name, value in exported().items() if name != "events"}
 

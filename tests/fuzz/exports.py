@@ -17,7 +17,7 @@ from agent.engine.providers.vendors import OPENAI
 from agent.engine.scripted import Call
 from agent.errors import AgentError
 from agent.eventstore.errors import CorruptLog
-from agent.eventstore.export import export_events, session_id_of
+from agent.eventstore.export import export_digest, export_events, session_id_of
 from agent.eventstore.messages import ImagePart, TextPart
 from agent.eventstore.record import Prepared, Recorded, record
 from tests.engine.given import add, agent_of, fail, fixed_sources
@@ -231,7 +231,7 @@ class Forged(Target):
         if not facts:
             raise ValueError("nothing to chain")
         named = {n: d for n, d in PICTURES.items() if n.encode() in body}
-        return {
+        data: dict[str, Any] = {
             "format": "agent-session",
             "format_version": 1,
             "session_id": _id_of(facts),
@@ -253,3 +253,4 @@ class Forged(Target):
             ],
             "attachments": {name: base64.b64encode(data).decode() for name, data in named.items()},
         }
+        return {**data, "digest": export_digest(data)}

@@ -5,12 +5,13 @@ import secrets
 import sys
 from collections.abc import Callable
 
-from tests.torture import kill, power, rivals
+from tests.torture import kill, power, rivals, verify
 
 PARTS: dict[str, Callable[[int, int | None], bool]] = {
     "power": power.main,
     "kill": kill.main,
     "rivals": rivals.main,
+    "verify": verify.main,
 }
 """What each part is called, and what runs it: takes seed and count, returns whether all is well."""
 
