@@ -38,6 +38,7 @@
     ├── CannotRewrite
     ├── NoRecordedResult
     ├── NoRequest
+    ├── QueryFailed
     ├── StreamAbandoned
     ├── InvalidEvent
     └── StoreError
@@ -113,6 +114,7 @@ from agent.eventstore.errors import (
     UnknownStream,
 )
 from agent.projections.pairing import PairingError
+from agent.projections.tables.errors import QueryFailed
 
 __all__ = [
     "AgentError",
@@ -151,6 +153,7 @@ __all__ = [
     "PairingError",
     "ProviderError",
     "ProviderTimeout",
+    "QueryFailed",
     "QuotaExceeded",
     "RateLimited",
     "ServerFailed",
