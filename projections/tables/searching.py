@@ -17,6 +17,9 @@ Kind = Literal[
 
 _TERM = re.compile(r'"([^"]*)"(\*?)|(\S+)')
 
+_MOST = 100
+"""Words that are looked for; SQLite has limits of its own."""
+
 _FOUND = """
 SELECT t.session, t.version, t.turn, t.kind, t.tool, t.recorded_at,
   snippet(search, 0, :before, :after, '…', 16), o.key, o.deleted
@@ -52,7 +55,8 @@ def quoted(words: str) -> str:
     Nothing in it is syntax but quotes in pairs and a star at the end; "" if no word is left.
     """
     terms: list[str] = []
-    for phrase, star, word in _TERM.findall(words.replace("\0", " ")):
+    typed = words.encode(errors="replace").decode().replace("\0", " ")
+    for phrase, star, word in _TERM.findall(typed)[:_MOST]:
         plain = phrase or word.rstrip("*")
         prefix = star or ("*" if word.endswith("*") else "")
         if any(map(str.isalnum, plain)):

@@ -30,6 +30,15 @@ BATCH = 1000
 """Events written in one transaction: some 50 ms, in which another writer of the file waits."""
 
 _STEP = 200
+_REMOVED, _UNSWEPT = 1, 2
+"""Text was removed and may still be in the file; and erasures may have gone by unseen."""
+
+_CACHE_KIB = 65_536
+"""Of memory while tables are written: the index of a large log is touched all over."""
+
+_PATIENCE_MS = 100
+"""For those who read the file, while it is cleaned: a writer would wait as well."""
+
 _FORBIDDEN = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
 
 
@@ -80,13 +89,15 @@ class Tables:
                     break
                 with _transaction(db):
                     if _reached(db) == position:
-                        self._write(db, projector, facts)
+                        projector.write(facts)
+                        _note(db, facts[-1], projector, sweep=projector.gap and start > 0)
                         count += len(facts)
                         continue
                 projector = Projector(self._log, db)  # another process was faster
-            if projector.gap and start:
+            if _unclean(db) == _UNSWEPT:
                 self._sweep(db, projector)
-            _clean(db)
+            if _unclean(db):
+                _clean(db)
             return count
 
     def rebuild(self) -> int:
@@ -99,7 +110,7 @@ class Tables:
         with self._writing() as db:
             with _transaction(db):
                 schema.drop(db)
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            _checkpoint(db)
 
     def search(
         self,
@@ -139,15 +150,6 @@ class Tables:
                     raise QueryFailed(f"it took longer than {seconds:g} seconds") from error
                 raise QueryFailed(str(error)) from error
 
-    def _write(
-        self, db: sqlite3.Connection, projector: Projector, facts: Sequence[Recorded]
-    ) -> None:
-        projector.write(facts)
-        db.execute(
-            "UPDATE progress SET position = ?, hash = ?, unclean = max(unclean, ?)",
-            (facts[-1].position, facts[-1].hash, projector.removed),
-        )
-
     def _prepare(self, db: sqlite3.Connection) -> None:
         """See that the tables are there, of this release and of this log."""
         with _transaction(db):
@@ -172,8 +174,7 @@ class Tables:
             with _transaction(db):
                 for position in erased[first : first + _STEP]:
                     projector.erase(position)
-                if projector.removed:
-                    db.execute("UPDATE progress SET unclean = 1")
+        db.execute("UPDATE progress SET unclean = ?", (_REMOVED,))
 
     @contextmanager
     def _writing(self) -> Generator[sqlite3.Connection]:
@@ -181,11 +182,12 @@ class Tables:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA secure_delete = ON")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             yield db
 
     @contextmanager
     def _reading(self, seconds: float | None) -> Generator[sqlite3.Connection]:
-        if not Path(self.path).exists():
+        if not self._is_built():
             self.catch_up()
         with translated(self.path), closing(self._connect("ro")) as db:
             for name, function in self._functions.items():
@@ -196,6 +198,12 @@ class Tables:
                 deadline = time.monotonic() + seconds
                 db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
             yield db
+
+    def _is_built(self) -> bool:
+        if not Path(self.path).exists():
+            return False
+        with translated(self.path), closing(self._connect("ro")) as db:
+            return _is_current(db)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         uri = Path(self.path).as_uri() + f"?mode={mode}"
@@ -237,10 +245,21 @@ def _refuse_foreign(db: sqlite3.Connection, path: str) -> None:
         raise StoreUnusable(f"{path} is a database of something else; name another file")
 
 
+def _unclean(db: sqlite3.Connection) -> int:
+    return db.execute("SELECT unclean FROM progress").fetchone()[0]
+
+
+def _note(db: sqlite3.Connection, fact: Recorded, projector: Projector, *, sweep: bool) -> None:
+    """Remember how far the tables are, in the transaction of their rows."""
+    state = _UNSWEPT if sweep else _REMOVED if projector.removed else 0
+    db.execute(
+        "UPDATE progress SET position = ?, hash = ?, unclean = max(unclean, ?)",
+        (fact.position, fact.hash, state),
+    )
+
+
 def _clean(db: sqlite3.Connection) -> None:
     """Let no byte of removed text stay in the index or beside the file."""
-    if not db.execute("SELECT unclean FROM progress").fetchone()[0]:
-        return
     # A deletion leaves the words in the index until its parts are merged: by small steps, since
     # 'optimize' would do all in one transaction.
     pages = -500
@@ -250,6 +269,12 @@ def _clean(db: sqlite3.Connection) -> None:
         if db.total_changes - before < 2:
             break
         pages = 500
-    busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if not busy:
+    if _checkpoint(db):
         db.execute("UPDATE progress SET unclean = 0")
+
+
+def _checkpoint(db: sqlite3.Connection) -> bool:
+    """Empty the file's -wal, unless somebody is reading it."""
+    db.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+    busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy

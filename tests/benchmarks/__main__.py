@@ -12,12 +12,25 @@ from tests.benchmarks import (
     persisting,
     reopening,
     sizes,
+    tables,
     threads,
     travel,
     turns,
 )
 
-ALL = (persisting, turns, reopening, forking, sizes, threads, import_cost, deltas, clients, travel)
+ALL = (
+    persisting,
+    turns,
+    reopening,
+    forking,
+    sizes,
+    threads,
+    import_cost,
+    deltas,
+    clients,
+    travel,
+    tables,
+)
 
 
 def main(names: list[str]) -> None:

@@ -99,6 +99,12 @@ def test_nothing_that_is_typed_is_a_syntax_error(tables: Tables, words: str):
     assert places(tables, words) == (expected if words in wanted else [])
 
 
+def test_half_a_character_and_a_whole_page_can_be_searched(tables: Tables):
+    """A lone surrogate is no word, and of a thousand words the first hundred count."""
+    assert len(tables.search("\ud800 tea")) == 1
+    assert len(tables.search("tea " * 1000)) == 1
+
+
 def test_phrases_and_prefixes(tables: Tables):
     """Words in quotes stand together, a star ends the beginning of a word."""
     assert len(tables.search('"in the"')) == 1
@@ -247,8 +253,21 @@ def test_dropped_and_made_again(log: SQLiteLog, tables: Tables):
     before = content(tables)
     tables.drop()
     assert held(tables, SECRET) == []
-    assert tables.catch_up() == 5
+    assert len(tables.search("tea")) == 1
     assert content(tables) == before
+
+
+def test_what_is_being_read_is_cleaned_the_next_time(log: SQLiteLog, tables: Tables):
+    """A reader keeps old pages beside the file; nobody waits for it, and nothing is forgotten."""
+    with closing(sqlite3.connect(tables.path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM texts").fetchone()
+        delete(log, "s")
+        tables.catch_up()
+        assert held(tables, SECRET) != []
+        assert tables.search(SECRET) == []
+    tables.catch_up()
+    assert held(tables, SECRET) == []
 
 
 def test_in_the_file_of_the_log(log: SQLiteLog):
