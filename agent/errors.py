@@ -38,6 +38,7 @@
     ├── CannotRewrite
     ├── NoRecordedResult
     ├── NoRequest
+    ├── QueryFailed
     ├── StreamAbandoned
     ├── InvalidEvent
     └── StoreError
@@ -115,6 +116,7 @@ from agent.eventstore.errors import (
     UnknownStream,
 )
 from agent.projections.pairing import PairingError
+from agent.projections.tables.errors import QueryFailed
 
 __all__ = [
     "AgentError",
@@ -154,6 +156,7 @@ __all__ = [
     "PairingError",
     "ProviderError",
     "ProviderTimeout",
+    "QueryFailed",
     "QuotaExceeded",
     "RateLimited",
     "ServerFailed",

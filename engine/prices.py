@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from agent.eventstore.values import Usage
+from agent.projections.usage import ModelUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from agent.projections.usage import ModelUsage
 
 
 PRICED = {
@@ -40,14 +42,31 @@ def cost_of(calls: Iterable[ModelUsage]) -> Decimal | None:
     return total
 
 
+def cost_of_call(provider: str | None, model: str | None, *tokens: int | None) -> float | None:
+    """The cost of one call in US dollars, as a function for SQL; None if it is unknown.
+
+    ``tokens`` are those of the input, the output, read from the cache and written to it.
+    """
+    if provider is None or model is None or not tokens or tokens[0] is None:
+        return None
+    cost = _known_cost(provider, model, *tokens)
+    return None if cost is None else float(cost)
+
+
+@lru_cache(maxsize=4096)
+def _known_cost(provider: str, model: str, *tokens: int | None) -> Decimal | None:
+    return _cost(ModelUsage(provider, model, Usage(*(count or 0 for count in tokens))))
+
+
 def _cost(call: ModelUsage) -> Decimal | None:
     provider = PRICED.get(call.provider)
     if provider is None:
         return None
-    from genai_prices import Usage, calc_price  # noqa: PLC0415 - slow to import
+    from genai_prices import Usage as Counted  # noqa: PLC0415 - slow to import
+    from genai_prices import calc_price  # noqa: PLC0415
 
     used = call.usage
-    counted = Usage(
+    counted = Counted(
         input_tokens=used.input_tokens,
         output_tokens=used.output_tokens,
         cache_read_tokens=used.cached_tokens,

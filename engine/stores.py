@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
 from agent.engine.bound import Bound
 from agent.engine.errors import LONGEST_KEY, ConfigurationError, InvalidSessionId
+from agent.engine.prices import cost_of_call
 from agent.engine.settings import check_seconds
 from agent.engine.sources import Sources
 from agent.eventstore.backends.memory import MemoryLog
@@ -30,10 +33,9 @@ from agent.projections import session as projection
 from agent.projections.conversation import metadata_of
 from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
+from agent.projections.tables.tables import Tables
 
 if TYPE_CHECKING:
-    import os
-
     from agent.eventstore.log import EventLog, StreamInfo
     from agent.eventstore.record import Recorded
     from agent.eventstore.verify import Level, Verification
@@ -162,6 +164,16 @@ class LogStore(Bound, SessionStore):
             forked_at,
         )
 
+    def tables(self, path: str | os.PathLike[str] | None = None) -> Tables:
+        """Tables of all sessions, for SQL and full-text search; see :class:`Tables`.
+
+        They lie in a SQLite file of their own, beside that of the sessions (``x.tables.db`` for
+        ``x.db``) unless ``path`` names another. Queries may call ``cost(provider, model,
+        input_tokens, output_tokens, cached_tokens, cache_write_tokens)``: US dollars at the prices
+        of today, NULL where they are unknown.
+        """
+        return Tables(self.log, path, functions={"cost": cost_of_call})
+
     def close(self) -> None:
         """Release the log."""
         self.log.close()
@@ -199,6 +211,13 @@ class SQLiteStore(LogStore):
         if busy_timeout != 0:  # which waits for nobody
             check_seconds("busy_timeout", busy_timeout)
         super().__init__(SQLiteLog(path, durability=durability, busy_timeout=busy_timeout))
+        # Named now: the working directory may be another one when they are asked for.
+        in_memory = os.fsdecode(path) == ":memory:"
+        self._tables = None if in_memory else Path(path).absolute().with_suffix(".tables.db")
+
+    def tables(self, path: str | os.PathLike[str] | None = None) -> Tables:
+        """As :meth:`LogStore.tables`."""
+        return super().tables(path or self._tables)
 
 
 def checked_key(key: str) -> str:

@@ -14,11 +14,12 @@ MODULES = [
     "agent.providers",
     "agent.replay",
     "agent.stores",
+    "agent.tables",
     "agent.testing",
 ]
 FOLDERS = {
     *("engine", "eventstore", "projections", "tools"),
-    *("errors", "providers", "replay", "stores", "testing"),
+    *("errors", "providers", "replay", "stores", "tables", "testing"),
 }
 
 

@@ -12,6 +12,7 @@ from tests.benchmarks import (
     persisting,
     reopening,
     sizes,
+    tables,
     threads,
     travel,
     turns,
@@ -30,6 +31,7 @@ ALL = (
     clients,
     travel,
     verifying,
+    tables,
 )
 
 
