@@ -15,6 +15,7 @@ from agent.engine.divergence import counted
 from agent.engine.edits import ReplayOptions, TodayOptions, edits_of
 from agent.engine.errors import ConfigurationError
 from agent.engine.replay import Replay
+from agent.engine.scripted import ScriptedModel
 from agent.engine.session import Session
 from agent.engine.stores import LogStore, SessionStore
 from agent.eventstore.errors import AgentError
@@ -92,7 +93,7 @@ def _session(source: Source, agent: Agent | None) -> Session:
 def _reader(agent: Agent | None, store: SessionStore | None = None) -> Agent:
     """An agent that opens what is replayed: without a store, nowhere but in memory."""
     if agent is None:
-        return Agent("openai", "none", store=store)
+        return Agent(ScriptedModel(()), store=store)
     today = today_of(agent, ())
     return Agent(today.provider, today.default_model, store=store)
 

@@ -138,11 +138,16 @@ def test_a_damaged_session_of_a_store(tmp_path: Path) -> None:
 
 
 def test_a_provider_that_is_not_here_is_a_result() -> None:
-    """Without an agent only those that are built in are known."""
-    found = replay_all(
-        [agent_of("x").session("s").to_dict(), kept(MemoryStore()).session("a").to_dict()]
-    )
+    """Without an agent only those that come with the library are known, the script among them."""
+
+    class Mine(ScriptedModel):
+        name = "mine"
+
+    own = Agent(Mine(["a"]), "m").session("mine")
+    own.run("Hi")
+    found = replay_all([kept(MemoryStore()).session("a").to_dict(), own.to_dict()])
     assert [type(one.error) for one in found.results] == [type(None), UnknownProvider]
+    assert found.results[0].events == 5
 
 
 def test_progress() -> None:
