@@ -159,6 +159,12 @@ class Agent(Bound):
         other.options = {**self.options, "model": model}
         return other
 
+    def over(self, store: SessionStore) -> Agent:
+        """This agent over another store."""
+        other = self.varied(self._setup, self.model)
+        other.store = _checked_store(store)
+        return other
+
     def new_key(self, session_id: str | None) -> str:
         """The key of a session: the one asked for, checked, or a fresh one."""
         return self._setup.sources.session_id() if session_id is None else checked_key(session_id)

@@ -6,41 +6,33 @@ import asyncio
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from agent.engine.agent import Agent
 from agent.engine.errors import (
     ApprovalPending,
-    ConnectionFailed,
-    MissingAPIKey,
-    ModelNotFound,
     NothingUnfinished,
     OutcomeUnknown,
     OwnerAlive,
     TurnOpen,
 )
-from agent.engine.provider import ReasoningDelta, TextDelta
-from agent.engine.providers.chat_completions.api import ChatCompletions
 from agent.engine.stores import SQLiteStore
-from agent.eventstore.errors import AgentError, ConflictError, InvalidEvent
+from agent.eventstore.errors import AgentError, ConflictError
+from agent.tools.advice import advice
+from agent.tools.agents import check_key
+from agent.tools.answers import Answers
+from agent.tools.screen import Screen
 from agent.tools.source import db_option, made_default
-from agent.tools.terminal import is_coloured, one_line, set_errors, visible
+from agent.tools.terminal import visible
 
 if TYPE_CHECKING:
     from agent.engine.session import Session
-    from agent.engine.stream import Response
-    from agent.engine.streams import AsyncStream
     from agent.eventstore.values import Usage
-
-T = TypeVar("T")
+    from agent.tools.answers import Begin
 
 HELP = """\
 /clear      start over with an empty history
@@ -107,9 +99,9 @@ def chat(
         Agent(provider, model, store=store, base_url=base_url, on_unfinished="abandon") as agent,
         asyncio.Runner() as runner,
     ):
-        _check_key(agent)
+        check_key(agent.provider)
         screen = Screen()
-        talk = Chat(agent.session(session_id, system=system), screen, runner)
+        talk = Chat(agent.session(session_id, system=system), screen, Answers(screen, runner))
         if screen.interactive:
             talk.greet(f"{model}, session {session_id} in {path}")
         status = talk.talk()
@@ -117,105 +109,13 @@ def chat(
     sys.exit(status)
 
 
-def _check_key(agent: Agent) -> None:
-    """Say that the key is missing before anyone has typed a long prompt."""
-    if isinstance(agent.provider, ChatCompletions):
-        try:
-            agent.provider.check_key()
-        except MissingAPIKey as error:
-            raise click.UsageError(_advice(error)) from error
-
-
-class Screen:
-    """Where a chat takes place: prompts from stdin, answers to stdout, all else to stderr."""
-
-    def __init__(self) -> None:
-        self.interactive = sys.stdin.isatty()
-        self._coloured = is_coloured(sys.stderr)
-        self._broken_line = False
-        self._thinking = False
-        set_errors(sys.stdin, "surrogateescape")
-        if self.interactive:
-            with suppress(ImportError):
-                import_module("readline")  # line editing for input(); not on every system
-
-    def prompts(self) -> Iterator[str]:
-        """What the user says, until there is no more. Ctrl-C at the prompt ends it, too."""
-        while True:
-            try:
-                line = self._ask() if self.interactive else sys.stdin.readline()
-            except KeyboardInterrupt:
-                if not self.interactive:
-                    raise
-                line = ""
-            if not line:
-                break
-            if line.strip():
-                yield line.rstrip("\n")
-        if self.interactive:
-            self.notice("")
-
-    def _ask(self) -> str:
-        if not sys.stdout.isatty():
-            click.echo("> ", nl=False, err=True)
-            return sys.stdin.readline()
-        try:
-            return input("> ") + "\n"
-        except EOFError:
-            return ""
-
-    def answer(self, text: str) -> None:
-        """Write a piece of an answer."""
-        shown = visible(text)
-        if shown:
-            self._end_thought()
-            click.echo(shown, nl=False)
-            self._broken_line = not shown.endswith("\n")
-
-    def thought(self, text: str) -> None:
-        """Show a piece of the model's reasoning to whoever is watching."""
-        if self.interactive and sys.stderr.isatty():
-            click.echo(self._styled(visible(text), dim=True), nl=False, err=True)
-            self._thinking = True
-
-    def _end_thought(self) -> None:
-        if self._thinking:
-            click.echo("\n", err=True)
-        self._thinking = False
-
-    def end_line(self) -> None:
-        """End the line of an answer."""
-        self._end_thought()
-        if self._broken_line:
-            click.echo()
-        self._broken_line = False
-
-    def gap(self) -> None:
-        """Leave a line between one exchange and the next, for whoever is reading."""
-        if self.interactive:
-            click.echo(err=True)
-
-    def notice(self, text: str) -> None:
-        """Tell the user something that is not an answer."""
-        self.end_line()
-        click.echo(self._styled(visible(text), dim=True), err=True)
-
-    def error(self, text: str) -> None:
-        """Tell the user in one line what went wrong."""
-        self.end_line()
-        click.echo(self._styled(f"Error: {one_line(text)}", fg="red"), err=True)
-
-    def _styled(self, text: str, *, dim: bool | None = None, fg: str | None = None) -> str:
-        return click.style(text, dim=dim, fg=fg) if self._coloured and text else text
-
-
 class Chat:
     """A conversation in the terminal."""
 
-    def __init__(self, session: Session, screen: Screen, runner: asyncio.Runner) -> None:
+    def __init__(self, session: Session, screen: Screen, answers: Answers) -> None:
         self._session = session
         self._screen = screen
-        self._runner = runner
+        self._answers = answers
         self._failed = False
 
     def greet(self, title: str) -> None:
@@ -264,43 +164,11 @@ class Chat:
 
     # Turns
 
-    def _take_turn(self, begin: Callable[[], Awaitable[AsyncStream[None]]]) -> None:
-        response = self._wait_for(partial(self._answer, begin))
+    def _take_turn(self, begin: Begin) -> None:
+        response = self._answers.take(begin)
         if response.pending_approvals:
             waiting = ", ".join(call.tool for call in response.pending_approvals)
             self._screen.notice(f"(a person has to allow these tools first: {waiting})")
-            return
-        refusal = response.messages[-1].refusal
-        if refusal and not response.text:
-            self._screen.answer(refusal)
-        self._screen.end_line()
-        match response.finish_reason:
-            case "length":
-                self._screen.notice("(cut at the model's token limit)")
-            case "content_filter":
-                self._screen.notice("(cut by the provider's content filter)")
-            case _ if not response.text and not refusal:
-                self._screen.notice("(an empty answer)")
-            case _:
-                pass
-
-    def _wait_for(self, answer: Callable[[], Awaitable[T]]) -> T:
-        try:
-            return self._runner.run(_stoppable(answer))
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
-
-    async def _answer(self, begin: Callable[[], Awaitable[AsyncStream[None]]]) -> Response[None]:
-        async with await begin() as stream:
-            async for event in stream:
-                match event:
-                    case TextDelta(text=text):
-                        self._screen.answer(text)
-                    case ReasoningDelta(text=text):
-                        self._screen.thought(text)
-                    case _:
-                        pass
-            return stream.response
 
     # Commands
 
@@ -319,7 +187,7 @@ class Chat:
                 self._session.undo()
                 self._screen.notice(f"undone; {len(self._session.messages)} messages are left")
             case "/compact":
-                done = self._wait_for(self._session.compact_async)
+                done = self._answers.wait_for(self._session.compact_async)
                 self._screen.notice(
                     f"{done.messages_before} messages before, {done.messages_after} now"
                 )
@@ -348,26 +216,6 @@ class Chat:
             self._screen.notice(f"before the fork: {_tokens(usage.inherited)}")
 
 
-async def _stoppable(answer: Callable[[], Awaitable[T]]) -> T:
-    """Let the first Ctrl-C cancel the answer, and further ones wait until that is recorded."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    before = signal.getsignal(signal.SIGINT)
-    presses = 0
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal presses
-        presses += 1
-        if presses == 1 and task is not None:
-            loop.call_soon_threadsafe(task.cancel)
-
-    if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, stop)
-    try:
-        return await answer()
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _excerpt(text: str) -> str:
     """The first lines of a message."""
     whole = visible(text).strip()
@@ -381,15 +229,8 @@ def _tokens(usage: Usage) -> str:
 
 
 def _advice(error: AgentError) -> str:
-    """The error, and what to do about it from the command line."""
+    """The error, and what to do about it in a chat."""
     match error:
-        case MissingAPIKey():
-            return (
-                f"{error.provider} needs a key. Set the environment variable {error.variable}, "
-                "or name a server that needs none with --base-url."
-            )
-        case ModelNotFound():
-            return f"{error} (on the command line: --model and --base-url)"
         case OwnerAlive():
             who = f"process {error.owner.process} on {error.owner.host}"
             return f"{who} is at work in this session; wait for it, or use another --session"
@@ -403,9 +244,5 @@ def _advice(error: AgentError) -> str:
             return "what was asked last was not answered; /resume answers it"
         case NothingUnfinished():
             return "there is nothing to resume"
-        case InvalidEvent():
-            return f"this cannot be stored: {error.reason}"
-        case ConnectionFailed():
-            return f"{error} (on the command line: --base-url)"
         case _:
-            return str(error)
+            return advice(error)

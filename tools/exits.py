@@ -9,6 +9,8 @@ from agent.engine.errors import (
     CannotRewind,
     ConfigurationError,
     NoRequest,
+    NothingUnfinished,
+    NotPending,
     OutcomeUnknown,
     TurnOpen,
 )
@@ -21,6 +23,7 @@ from agent.eventstore.errors import (
     UnknownEvent,
     UnknownStream,
 )
+from agent.tools.advice import advice
 from agent.tools.terminal import one_line
 
 OK = 0
@@ -59,7 +62,13 @@ class Undecided(click.ClickException):
 
 _KINDS: tuple[tuple[tuple[type[AgentError], ...], type[click.ClickException]], ...] = (
     ((CorruptLog, UnknownEvent, InvalidExport), Damaged),
-    ((UnknownStream, NoRequest, CannotRewind, AttachmentMissing), NotFound),
+    (
+        (
+            *(UnknownStream, NoRequest, CannotRewind, AttachmentMissing),
+            *(NothingUnfinished, NotPending),
+        ),
+        NotFound,
+    ),
     ((OutcomeUnknown, ApprovalPending, TurnOpen), Undecided),
     ((ConfigurationError, StoreUnusable), click.UsageError),
 )
@@ -67,6 +76,6 @@ _KINDS: tuple[tuple[tuple[type[AgentError], ...], type[click.ClickException]], .
 
 def failure(error: AgentError) -> click.ClickException:
     """What the library has raised, as the line and the exit code that it ends a command with."""
-    words = one_line(str(error))
+    words = one_line(advice(error))
     made = (kind for errors, kind in _KINDS if isinstance(error, errors))
     return next(made, click.ClickException)(words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 
 from agent.eventstore.errors import AgentError
 from agent.tools import exits
+from agent.tools.agents import found_agent
 from agent.tools.output import Form, output_options, write_json, write_lines
 from agent.tools.revisions import resolve
 from agent.tools.source import db_option, reading, session_of
@@ -41,7 +41,7 @@ def replay(
     Example:
       agent replay --app shop:agent
     """  # noqa: D301 - click's mark for lines that stay as they are
-    agent = None if app is None else _agent(app)
+    agent = None if app is None else found_agent(app)
     results: list[Replay] = []
     with reading(db) as store:
         found = _replayed(store, names, agent, results)
@@ -71,20 +71,6 @@ def _replayed(
             result = Replay(key, 0, 0, error=error)
         results.append(result)
         yield result
-
-
-def _agent(app: str) -> Agent:
-    from agent.engine.agent import Agent  # noqa: PLC0415 - slow to import
-
-    module, _, name = app.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = getattr(import_module(module), name or "agent")
-    except (ImportError, AttributeError, ValueError) as error:
-        raise click.UsageError(visible(f"--app {app}: {error}")) from error
-    if not isinstance(found, Agent):
-        raise click.UsageError(visible(f"--app {app} is no Agent"))
-    return found
 
 
 def _fields(result: Replay) -> dict[str, Any]:
