@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from agent.engine.errors import ConfigurationError
 from agent.tools.terminal import visible
 
 if TYPE_CHECKING:
@@ -74,11 +75,11 @@ def found_agent(app: str) -> Agent:
 def agent_of(who: Who, store: SQLiteStore, asked: ModelRequested | None) -> Agent:
     """An agent over the sessions of a store; ``asked`` is what was recorded of the model.
 
-    Raises :class:`click.UsageError` where nobody is named, and :class:`ConfigurationError`.
+    Raises :class:`ConfigurationError`, also where nobody is named or a key is missing.
     """
     if who.app is not None:
         if who.provider or who.base_url:
-            raise click.UsageError("--app has a provider of its own: leave out the others")
+            raise ConfigurationError("--app has a provider of its own: leave out the others")
         agent = found_agent(who.app).over(store)
     else:
         agent = _made(who, store, asked)
@@ -101,14 +102,13 @@ def _made(who: Who, store: SQLiteStore, asked: ModelRequested | None) -> Agent:
     name = who.provider or (asked.provider if asked else "")
     if name not in VENDORS and not who.provider:
         then = f"{name!r} was asked, which is no server" if asked else "nobody was asked so far"
-        words = f"{then}: name your agent with --app, or --provider and --model"
-        raise click.UsageError(visible(words))
+        raise ConfigurationError(f"{then}: name your agent with --app, or --provider and --model")
     model = who.model or (asked.model if asked and asked.provider == name else None)
     if model is None:
-        raise click.UsageError(visible(f"name a model of {name} with --model"))
+        raise ConfigurationError(f"name a model of {name} with --model")
     agent = Agent(name, model, store=store, base_url=who.base_url)
     if asked and not (who.provider or who.base_url) and agent.provider.encoder != asked.encoder:
-        raise click.UsageError(
+        raise ConfigurationError(
             f"then another server was asked, as its rules tell ({asked.encoder}, not "
             f"{agent.provider.encoder}): name it with --base-url, or confirm --provider {name}"
         )

@@ -31,6 +31,8 @@ COMMANDS = {
     "replay": "Replay sessions offline, and say what would be different today.",
     "fork": "Branch off a new session at a revision.",
     "rewind": "Let a session show again what it showed at a revision.",
+    "resume": "Go on with a turn that did not come to its end.",
+    "resolve": "Show what an unfinished turn waits for, or decide about one of its calls.",
 }
 
 

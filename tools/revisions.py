@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.engine.errors import ConfigurationError
 from agent.eventstore.events import TurnStarted
 from agent.tools.exits import NotFound
 
@@ -87,6 +88,26 @@ def resolve(log: EventLog, text: str) -> Place:
     if version > last:
         raise NotFound(f"session {session} has versions 1 to {last}, not {version}")
     return Place(session, _turns_back(log, session, version, revision.turns))
+
+
+def names_version(log: EventLog, text: str) -> bool:
+    """Whether a text names a version of a session, not the session as it is now."""
+    revision = None if _head(log, text) is not None else parse(text)
+    return revision is not None and (revision.version is not None or revision.turns > 0)
+
+
+def resolve_session(log: EventLog, text: str) -> str:
+    """The session that a text names, for what can only be done where it is now.
+
+    Raises as :func:`resolve`, and :class:`ConfigurationError` for a version.
+    """
+    place = resolve(log, text)
+    if names_version(log, text):
+        raise ConfigurationError(
+            f"{text} is a version, and this goes on where a session is now; branch off "
+            f"first: agent fork {place}"
+        )
+    return place.session
 
 
 def resolve_span(log: EventLog, text: str) -> Span:

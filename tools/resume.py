@@ -1,0 +1,115 @@
+"""``agent resume``: the rest of a turn that did not come to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agent.engine.errors import ConfigurationError, NothingUnfinished
+from agent.eventstore.errors import AgentError
+from agent.tools import exits
+from agent.tools.agents import Who, agent_of, who_options
+from agent.tools.revisions import backwards, resolve_session
+from agent.tools.source import db_option, reading
+
+if TYPE_CHECKING:
+    from agent.engine.session import Session
+    from agent.engine.stores import SQLiteStore
+    from agent.eventstore.events import ModelRequested
+
+
+@click.command()
+@click.argument("session")
+@db_option
+@who_options
+@click.option("--takeover", is_flag=True, help="Take the turn from whoever may be running it.")
+def resume(*, session: str, db: Path | None, who: Who, takeover: bool) -> None:
+    """Go on with a turn that did not come to its end.
+
+    The model is asked for what is missing, live, and the answer is written as it comes. What is
+    recorded is used, and no tool runs twice behind your back. A turn with tools needs the agent
+    that has them: --app. The exit status is 5 if somebody has to decide first, which agent resolve
+    shows. Ctrl-C stops the answer; the turn can be gone on with again.
+
+    \b
+    Example:
+      agent resume order-7 --app shop:agent
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    with reading(db) as store:
+        key = resolve_session(store.log, session)
+        opened = _opened(store, key, who)
+        status = _go_on(opened, takeover=takeover)
+    sys.exit(status)
+
+
+def _opened(store: SQLiteStore, key: str, who: Who) -> Session:
+    """The session, with an agent that can go on with its turn.
+
+    Raises :class:`NothingUnfinished`, and :class:`ConfigurationError` for an agent that cannot.
+    """
+    from agent.engine.past_states import PastStates  # noqa: PLC0415 - slow to import
+
+    head = store.log.head(key)
+    state = PastStates(store.log, key).at(head.version if head else 0).conversation
+    turn = state.unfinished
+    if turn is None:
+        raise NothingUnfinished(key)
+    asked = turn.asked or _asked(store, key, turn.started)
+    agent = agent_of(who, store, asked)
+    if turn.asked is not None and who.model not in (None, turn.asked.model):
+        raise ConfigurationError(
+            f"the turn asks {turn.asked.model}; another model takes it with agent rerun"
+        )
+    offered = {one.name for one in state.tools.definitions}
+    missing = offered - {*agent.today().base.tools.names}
+    if who.app is not None:
+        missing &= {call.part.name for call in turn.calls if call.state == "not started"}
+    if missing:
+        raise ConfigurationError(_lacking(sorted(missing), who))
+    return agent.session(key)
+
+
+def _lacking(missing: list[str], who: Who) -> str:
+    names = ", ".join(missing)
+    if who.app is None:
+        return f"the turn has tools ({names}): name the agent that has them, with --app MODULE:NAME"
+    return f"the turn calls tools that {who.app} does not have: {names}"
+
+
+def _asked(store: SQLiteStore, key: str, version: int) -> ModelRequested | None:
+    """The last request up to a version."""
+    from agent.eventstore.events import ModelRequested  # noqa: PLC0415 - slow to import
+
+    fact = next(backwards(store.log, key, version, "model.requested"), None)
+    return fact.event if fact and isinstance(fact.event, ModelRequested) else None
+
+
+def _go_on(session: Session, *, takeover: bool) -> int:
+    """Take the turn to its end. Returns the exit status."""
+    from agent.tools.answers import Answers  # noqa: PLC0415 - slow to import
+    from agent.tools.screen import Screen  # noqa: PLC0415
+
+    screen, name = Screen(), shlex.quote(session.session_id)
+    with asyncio.Runner() as runner:
+        begin = partial(session.resume_stream_async, takeover=takeover)
+        try:
+            response = Answers(screen, runner).take(begin)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a key held down is no second wish
+            screen.notice(f"stopped; agent resume {name} goes on")
+            return exits.INTERRUPTED
+        except AgentError:
+            screen.end_line()
+            raise
+    waiting = ", ".join(f"{call.call_id} ({call.tool})" for call in response.pending_approvals)
+    if waiting:
+        screen.notice(f"a person has to allow {waiting}; decide with: agent resolve {name}")
+        return exits.UNDECIDED
+    return exits.OK
