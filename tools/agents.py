@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from agent.engine.errors import ConfigurationError
+from agent.tools.revisions import backwards
 from agent.tools.terminal import visible
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from agent.engine.provider import Provider
     from agent.engine.stores import SQLiteStore
     from agent.eventstore.events import ModelRequested
+    from agent.eventstore.log import EventLog
+    from agent.tools.revisions import Place
 
 
 class Who(NamedTuple):
@@ -75,16 +79,23 @@ def found_agent(app: str) -> Agent:
 def agent_of(who: Who, store: SQLiteStore, asked: ModelRequested | None) -> Agent:
     """An agent over the sessions of a store; ``asked`` is what was recorded of the model.
 
-    Raises :class:`ConfigurationError`, also where nobody is named or a key is missing.
+    Raises :class:`ConfigurationError`, also where nobody is named.
     """
     if who.app is not None:
         if who.provider or who.base_url:
             raise ConfigurationError("--app has a provider of its own: leave out the others")
-        agent = found_agent(who.app).over(store)
-    else:
-        agent = _made(who, store, asked)
-    check_key(agent.provider)
-    return agent
+        return found_agent(who.app).over(store)
+    return _made(who, store, asked)
+
+
+def request_near(log: EventLog, place: Place) -> ModelRequested | None:
+    """The first request after a place, else the last one up to it."""
+    from agent.eventstore.events import ModelRequested  # noqa: PLC0415 - slow to import
+
+    kind = "model.requested"
+    later = log.read(place.session, after=place.version, types=(kind,))
+    fact = next(chain(later, backwards(log, place.session, place.version, kind)), None)
+    return fact.event if fact and isinstance(fact.event, ModelRequested) else None
 
 
 def check_key(provider: Provider) -> None:

@@ -33,6 +33,8 @@ COMMANDS = {
     "rewind": "Let a session show again what it showed at a revision.",
     "resume": "Go on with a turn that did not come to its end.",
     "resolve": "Show what an unfinished turn waits for, or decide about one of its calls.",
+    "rerun": "Take a turn again, live and in a fork, with something changed.",
+    "bisect": "Find the first version from which on something is true of a session.",
 }
 
 

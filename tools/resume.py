@@ -15,14 +15,15 @@ import click
 from agent.engine.errors import ConfigurationError, NothingUnfinished
 from agent.eventstore.errors import AgentError
 from agent.tools import exits
-from agent.tools.agents import Who, agent_of, who_options
-from agent.tools.revisions import backwards, resolve_session
+from agent.tools.agents import Who, agent_of, check_key, request_near, who_options
+from agent.tools.revisions import Place, resolve_session
 from agent.tools.source import db_option, reading
 
 if TYPE_CHECKING:
+    from agent.engine.agent import Agent
     from agent.engine.session import Session
     from agent.engine.stores import SQLiteStore
-    from agent.eventstore.events import ModelRequested
+    from agent.projections.turn import Turn
 
 
 @click.command()
@@ -44,36 +45,37 @@ def resume(*, session: str, db: Path | None, who: Who, takeover: bool) -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
     with reading(db) as store:
         key = resolve_session(store.log, session)
-        opened = _opened(store, key, who)
-        status = _go_on(opened, takeover=takeover)
+        turn, offered = _unfinished(store, key)
+        asked = turn.asked or request_near(store.log, Place(key, turn.started))
+        with agent_of(who, store, asked) as agent:
+            _check(agent, who, turn, offered)
+            status = _go_on(agent.session(key), takeover=takeover)
     sys.exit(status)
 
 
-def _opened(store: SQLiteStore, key: str, who: Who) -> Session:
-    """The session, with an agent that can go on with its turn.
-
-    Raises :class:`NothingUnfinished`, and :class:`ConfigurationError` for an agent that cannot.
-    """
+def _unfinished(store: SQLiteStore, key: str) -> tuple[Turn, set[str]]:
+    """The turn to go on with, and the tools that it has. Raises :class:`NothingUnfinished`."""
     from agent.engine.past_states import PastStates  # noqa: PLC0415 - slow to import
 
     head = store.log.head(key)
     state = PastStates(store.log, key).at(head.version if head else 0).conversation
-    turn = state.unfinished
-    if turn is None:
+    if state.unfinished is None:
         raise NothingUnfinished(key)
-    asked = turn.asked or _asked(store, key, turn.started)
-    agent = agent_of(who, store, asked)
+    return state.unfinished, {one.name for one in state.tools.definitions}
+
+
+def _check(agent: Agent, who: Who, turn: Turn, offered: set[str]) -> None:
+    """Raise :class:`ConfigurationError` for an agent that cannot go on with a turn."""
+    check_key(agent.provider)
     if turn.asked is not None and who.model not in (None, turn.asked.model):
         raise ConfigurationError(
             f"the turn asks {turn.asked.model}; another model takes it with agent rerun"
         )
-    offered = {one.name for one in state.tools.definitions}
     missing = offered - {*agent.today().base.tools.names}
     if who.app is not None:
         missing &= {call.part.name for call in turn.calls if call.state == "not started"}
     if missing:
         raise ConfigurationError(_lacking(sorted(missing), who))
-    return agent.session(key)
 
 
 def _lacking(missing: list[str], who: Who) -> str:
@@ -81,14 +83,6 @@ def _lacking(missing: list[str], who: Who) -> str:
     if who.app is None:
         return f"the turn has tools ({names}): name the agent that has them, with --app MODULE:NAME"
     return f"the turn calls tools that {who.app} does not have: {names}"
-
-
-def _asked(store: SQLiteStore, key: str, version: int) -> ModelRequested | None:
-    """The last request up to a version."""
-    from agent.eventstore.events import ModelRequested  # noqa: PLC0415 - slow to import
-
-    fact = next(backwards(store.log, key, version, "model.requested"), None)
-    return fact.event if fact and isinstance(fact.event, ModelRequested) else None
 
 
 def _go_on(session: Session, *, takeover: bool) -> int:

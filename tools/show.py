@@ -92,14 +92,13 @@ def _show_raw(fact: Recorded) -> None:
 
 
 def _show_state(log: EventLog, place: Place, form: Form, *, pager: bool) -> None:
-    from agent.tools.states import state_fields, state_lines, view_at  # noqa: PLC0415 - slow
+    from agent.tools.states import STATE, state_document, state_lines, view_at  # noqa: PLC0415
 
     view = view_at(log, place)
     if form == "text":
         write_lines(state_lines(view), pager=pager)
     else:
-        fields = {"session": place.session, "version": place.version, **state_fields(view)}
-        write_document("agent.state/1", fields)
+        write_document(STATE, state_document(place, view))
 
 
 def _show_request(log: EventLog, place: Place, form: Form) -> None:

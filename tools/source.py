@@ -25,6 +25,11 @@ db_option = click.option(
 )
 
 
+def path_of(db: Path | None) -> Path:
+    """The file that a command works with."""
+    return db or default_path()
+
+
 def default_path() -> Path:
     """The log of whoever names none."""
     return Path(click.get_app_dir("agent")) / "sessions.db"
@@ -47,7 +52,7 @@ def reading(db: Path | None) -> Generator[SQLiteStore]:
 
     Raises :class:`NotFound` for a missing file and for an empty one, which a store would fill.
     """
-    path = db or default_path()
+    path = path_of(db)
     if not path.exists():
         hint = "" if db else "; name another file with --db or AGENT_DB"
         raise NotFound(f"there is no log {path}{hint}")

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from agent.tools.revisions import Place
 
 
+STATE = "agent.state/1"
+"""The schema of :func:`state_document`."""
+
+
 def view_at(log: EventLog, place: Place) -> View:
     """The session as it was at a place. No agent is needed, and nothing is written."""
     return View(PastStates(log, place.session).at(place.version))
@@ -29,6 +33,11 @@ def view_at(log: EventLog, place: Place) -> View:
 def plain(value: object) -> Any:  # noqa: ANN401 - JSON
     """A value of the library as JSON has it."""
     return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def state_document(place: Place, view: View) -> dict[str, Any]:
+    """A session as it was at a place, as a program reads it."""
+    return {"session": place.session, "version": place.version, **state_fields(view)}
 
 
 def state_fields(view: View) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 
 from agent.engine.stores import SQLiteStore
 from agent.eventstore.events import ApprovalRejected, ToolResolved, TurnAbandoned
+from agent.eventstore.messages import TextPart
 from agent.eventstore.values import call_digest
 from tests.tools.given import CONTROL_C, Terminal, event_types, recorded_trip, run
 from tests.tools.shop import killed_at_work, opened_shop, waiting_for_a_person
@@ -141,7 +142,7 @@ def test_what_became_of_a_call(decision: tuple[str, ...], how: str, text: str, d
     assert done.stderr == "still to decide: call_5_0 (look_up)\n"
     resolved = _last(db)
     assert isinstance(resolved, ToolResolved)
-    content = "".join(part.text for part in resolved.content if part.type == "text")
+    content = "".join(part.text for part in resolved.content if isinstance(part, TextPart))
     assert (resolved.call_id, resolved.how, content) == ("call_5_1", how, text)
 
 
