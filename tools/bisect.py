@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.tools import exits
+from agent.tools.completion import session_ids
 from agent.tools.facts import Facts
 from agent.tools.output import Form, output_options, write_document, write_lines
 from agent.tools.revisions import Place, Span, resolve_span
@@ -33,7 +34,7 @@ Try = Callable[[int], bool | None]
 
 
 @click.command()
-@click.argument("revision", default="@")
+@click.argument("revision", shell_complete=session_ids, default="@")
 @db_option
 @click.option("--contains", metavar="TEXT", help="The visible messages contain this text.")
 @click.option("--run", "command", metavar="COMMAND", help="This shell command fails.")
@@ -88,10 +89,11 @@ def first(seen: Seen, span: Span, edges: Iterable[int]) -> int:
         words = f"it is so at {Place(span.session, good)} already: begin earlier"
         raise click.ClickException(one_line(words))
     tried = sorted({*edges, last})
-    bad = next((version for version in tried if seen(version)), None)
-    if bad is None:
+    so = [version for version in tried if seen(version)]
+    if not so:
         words = "it is not so" if seen(last) is False else "it cannot be told"
         raise exits.NotFound(f"{words} at {Place(span.session, last)}")
+    bad = so[0]
     good = max([good, *(version for version in tried if version < bad and seen(version) is False)])
     while bad - good > 1:
         version = _next(seen, good, bad)
@@ -186,7 +188,7 @@ class Command:
         done = subprocess.run(  # noqa: S602 - the command is the user's
             self._command,
             shell=True,
-            input=state.encode(),
+            input=f"{state}\n".encode(),
             stdout=2,  # stdout is for what was found
             env=environment,
             check=False,
@@ -209,6 +211,7 @@ def _tell_what_is_odd(seen: Seen, span: Span) -> None:
 
 def _show(facts: Facts, fact: Recorded, tries: int, form: Form, *, pager: bool) -> None:
     if form == "text":
-        write_lines([facts.line(fact, timed=True)], pager=pager)
+        place = click.style(one_line(str(Place(facts.session, fact.version))), "cyan")
+        write_lines([place, facts.line(fact, timed=True)], pager=pager)
     else:
         write_document("agent.bisect/1", {**facts.fields(fact, whole=False), "tries": tries})

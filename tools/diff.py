@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from agent.tools import exits
+from agent.tools.completion import session_ids
 from agent.tools.output import Form, indented, output_options, write_document, write_lines
 from agent.tools.revisions import Place, resolve, resolve_span
 from agent.tools.source import db_option, reading
@@ -26,8 +27,8 @@ T = TypeVar("T")
 
 
 @click.command()
-@click.argument("before")
-@click.argument("after", required=False)
+@click.argument("before", shell_complete=session_ids)
+@click.argument("after", shell_complete=session_ids, required=False)
 @db_option
 @output_options
 def diff(*, before: str, after: str | None, db: Path | None, form: Form, pager: bool) -> None:

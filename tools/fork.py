@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from agent.tools.completion import session_ids
 from agent.tools.revisions import resolve
 from agent.tools.source import db_option, reading, session_of
 from agent.tools.terminal import visible
 
 
 @click.command()
-@click.argument("revision")
+@click.argument("revision", shell_complete=session_ids)
 @click.argument("session_id", required=False)
 @db_option
 def fork(*, revision: str, session_id: str | None, db: Path | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent.tools.completion import session_ids
 from agent.tools.facts import Facts
 from agent.tools.output import Form, fitted, output_options, width, write_json, write_lines
 from agent.tools.revisions import Span, resolve_span
@@ -25,7 +26,7 @@ _POLL = 0.3
 
 
 @click.command()
-@click.argument("revision", default="@")
+@click.argument("revision", shell_complete=session_ids, default="@")
 @db_option
 @click.option("-n", "count", type=click.IntRange(0), help="Only the last so many events.")
 @click.option("--oneline", is_flag=True, help="Leave out the times.")

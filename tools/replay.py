@@ -12,6 +12,7 @@ import click
 from agent.eventstore.errors import AgentError
 from agent.tools import exits
 from agent.tools.agents import found_agent
+from agent.tools.completion import session_ids
 from agent.tools.output import Form, output_options, write_json, write_lines
 from agent.tools.revisions import resolve
 from agent.tools.source import db_option, reading, session_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[SESSION]...")
+@click.argument("names", shell_complete=session_ids, nargs=-1, metavar="[SESSION]...")
 @db_option
 @click.option("--app", metavar="MODULE:NAME", help="The agent to try; else the library alone.")
 @output_options

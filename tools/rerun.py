@@ -18,6 +18,7 @@ from agent.engine.rerun import RerunOptions
 from agent.engine.served import Serving
 from agent.tools import exits
 from agent.tools.agents import Who, agent_of, check_key, request_near, who_options
+from agent.tools.completion import session_ids
 from agent.tools.output import Form, output_options, write_document, write_lines
 from agent.tools.parameters import edited, text_or_file
 from agent.tools.revisions import Place, names_version, resolve
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("revision")
+@click.argument("revision", shell_complete=session_ids)
 @db_option
 @who_options
 @click.option("--system", type=text_or_file, metavar="TEXT|@FILE", help="Another system prompt.")

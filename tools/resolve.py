@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from agent.tools import exits
+from agent.tools.completion import session_ids
 from agent.tools.output import Form, indented, output_options, write_document, write_lines
 from agent.tools.parameters import text_or_file
 from agent.tools.revisions import resolve_session
@@ -42,7 +43,7 @@ class Decision(NamedTuple):
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", shell_complete=session_ids)
 @click.argument("call", required=False)
 @db_option
 @click.option(

@@ -16,6 +16,7 @@ from agent.engine.errors import ConfigurationError, NothingUnfinished
 from agent.eventstore.errors import AgentError
 from agent.tools import exits
 from agent.tools.agents import Who, agent_of, check_key, request_near, who_options
+from agent.tools.completion import session_ids
 from agent.tools.revisions import Place, resolve_session
 from agent.tools.source import db_option, reading
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", shell_complete=session_ids)
 @db_option
 @who_options
 @click.option("--takeover", is_flag=True, help="Take the turn from whoever may be running it.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from agent.tools import exits
+from agent.tools.completion import session_ids
 from agent.tools.facts import ERASED, Facts, time_of
 from agent.tools.output import Form, local_time, output_options, write_document, write_lines
 from agent.tools.revisions import Place, backwards, resolve
@@ -25,7 +26,7 @@ What = Literal["event", "state", "request", "raw"]
 
 
 @click.command()
-@click.argument("revision", default="@")
+@click.argument("revision", shell_complete=session_ids, default="@")
 @db_option
 @click.option(
     "--state", "what", flag_value="state", help="What the session was: messages, usage, open turn."

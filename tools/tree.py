@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from agent.tools.completion import session_ids
 from agent.tools.output import Form, fitted, output_options, width, write_json, write_lines
 from agent.tools.revisions import resolve
 from agent.tools.source import db_option, reading
@@ -24,7 +25,7 @@ class Node(NamedTuple):
 
 
 @click.command()
-@click.argument("session", required=False)
+@click.argument("session", shell_complete=session_ids, required=False)
 @db_option
 @output_options
 def tree(*, session: str | None, db: Path | None, form: Form, pager: bool) -> None:
