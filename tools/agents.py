@@ -112,7 +112,9 @@ def _made(who: Who, store: SQLiteStore, asked: ModelRequested | None) -> Agent:
 
     name = who.provider or (asked.provider if asked else "")
     if name not in VENDORS and not who.provider:
-        then = f"{name!r} was asked, which is no server" if asked else "nobody was asked so far"
+        then = (
+            f"{name!r} was asked, which is no known provider" if asked else "nobody was asked yet"
+        )
         raise ConfigurationError(f"{then}: name your agent with --app, or --provider and --model")
     model = who.model or (asked.model if asked and asked.provider == name else None)
     if model is None:
@@ -120,7 +122,8 @@ def _made(who: Who, store: SQLiteStore, asked: ModelRequested | None) -> Agent:
     agent = Agent(name, model, store=store, base_url=who.base_url)
     if asked and not (who.provider or who.base_url) and agent.provider.encoder != asked.encoder:
         raise ConfigurationError(
-            f"then another server was asked, as its rules tell ({asked.encoder}, not "
-            f"{agent.provider.encoder}): name it with --base-url, or confirm --provider {name}"
+            f"its requests were built by {asked.encoder}, and now it would be "
+            f"{agent.provider.encoder}, as for another server: name the one that was asked with "
+            f"--base-url, or confirm --provider {name}"
         )
     return agent

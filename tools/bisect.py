@@ -65,6 +65,8 @@ def bisect(
         raise click.UsageError("look for what? --contains TEXT, or --run COMMAND")
     with reading(db) as store:
         span = resolve_span(store.log, revision)
+        if span.until <= span.after:
+            raise exits.NotFound(f"there are no events in {revision}")
         if contains is not None:
             seen = Seen(_containing(store.log, span.session, contains))
             edges = list(_edges(store.log, span))

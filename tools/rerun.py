@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 @click.argument("revision", shell_complete=session_ids)
 @db_option
 @who_options
-@click.option("--system", type=text_or_file, metavar="TEXT|@FILE", help="Another system prompt.")
+@click.option(
+    "--system",
+    type=text_or_file,
+    metavar="TEXT|@FILE",
+    help="Another system prompt; empty for none.",
+)
 @click.option(
     "--edit",
     "edits",
@@ -109,7 +114,10 @@ def _options(
         raise ConfigurationError(
             f"--tools {tools} needs the agent that has them: --app MODULE:NAME"
         )
-    options: RerunOptions = {**settings, "edit": dict(edits), "tool_results": tools}  # pyright: ignore[reportAssignmentType] - the settings are named as there
+    edit = dict(edits)
+    if len(edit) < len(edits):
+        raise ConfigurationError("--edit names a version twice")
+    options: RerunOptions = {**settings, "edit": edit, "tool_results": tools}  # pyright: ignore[reportAssignmentType] - the settings are named as there
     if who.model is not None:
         options["model"] = who.model
     if system is not None:

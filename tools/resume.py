@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.engine.agent import Agent
     from agent.engine.session import Session
     from agent.engine.stores import SQLiteStore
-    from agent.projections.turn import Turn
+    from agent.projections.turn import Call, Turn
 
 
 @click.command()
@@ -74,9 +74,14 @@ def _check(agent: Agent, who: Who, turn: Turn, offered: set[str]) -> None:
         )
     missing = offered - {*agent.today().base.tools.names}
     if who.app is not None:
-        missing &= {call.part.name for call in turn.calls if call.state == "not started"}
+        missing &= {call.part.name for call in turn.calls if _may_start(call)}
     if missing:
         raise ConfigurationError(_lacking(sorted(missing), who))
+
+
+def _may_start(call: Call) -> bool:
+    refused = call.approval is not None and call.approval.state == "rejected"
+    return call.state == "not started" and not refused
 
 
 def _lacking(missing: list[str], who: Who) -> str:

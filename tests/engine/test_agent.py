@@ -229,6 +229,18 @@ def test_session_does_no_io(tmp_path: Any):
         assert (session.version, path.exists()) == (0, path.exists())
 
 
+def test_an_agent_over_another_store():
+    """What it brings to a turn is the same; the agent itself stays with its own store."""
+    one, other = MemoryStore(), MemoryStore()
+    agent = Agent(ScriptedModel(["Hello!"]), tools=[add], store=one)
+    moved = agent.over(other)
+
+    assert moved.session("a").run("Hi").text == "Hello!"
+    assert moved.today().base.tools.names == ("add",)
+    assert (one.list_sessions(), other.list_sessions()) == ([], ["a"])
+    assert agent.store is one
+
+
 def test_from_dict_is_independent():
     """A session from a dictionary has everything of the old one, and goes on alone."""
     session = agent_of("b", "d").session("s", system="Be brief.", metadata={"n": 1})

@@ -3,6 +3,8 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,15 @@ from agent.stores import SQLiteStore
 from agent.testing import Call, ScriptedModel
 
 DIES = __name__ == "__main__"
+WAITS = DIES and sys.argv[2] == "Wait"
 
 @tool(retry_safe=True)
 def look_up(order: str) -> str:
     "Look an order up."
-    if DIES:
+    if WAITS:
+        print("at work", flush=True)
+        sys.stdin.read()
+    elif DIES:
         os.kill(os.getpid(), signal.SIGKILL)
     return f"{order}: 9.50 to pay"
 
@@ -38,6 +44,8 @@ def answer(request):
     last = request.messages[-1]
     if last.role == "tool":
         return f"Done: {last.text}"
+    if last.text == "Wait":
+        return Call("look_up", {"order": "7"})
     if last.text == "Pay":
         return [Call("look_up", {"order": "7"}), Call("pay", {"amount": 9.5})]
     return [Call("refund", {"order": name, "amount": 9.5}) for name in last.text.split()]
@@ -65,6 +73,17 @@ def killed_at_work(db: Path) -> None:
 def waiting_for_a_person(db: Path, orders: str = "7") -> None:
     """Leave the session `order`, which waits for a person at calls call_5_0 and so on."""
     assert _shop(db, orders) == 0
+
+
+@contextmanager
+def at_work(db: Path) -> Generator[int]:
+    """The session `order`, whose process is in the tool of call_5_0, and its number."""
+    with subprocess.Popen(
+        [sys.executable, "shop.py", db, "Wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as shop:
+        assert shop.stdout is not None
+        assert shop.stdout.readline() == b"at work\n"
+        yield shop.pid
 
 
 def _shop(db: Path, prompt: str) -> int:

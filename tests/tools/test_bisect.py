@@ -57,7 +57,7 @@ def test_a_command_tries_versions():
     ]
 
 
-def test_a_command_is_given_the_state(db: Path, tmp_path: Path):
+def test_a_command_is_given_the_state(db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """On stdin as `agent show --state --json` writes it, with names in the environment."""
     program = tmp_path / "look.py"
     program.write_text(
@@ -67,6 +67,7 @@ def test_a_command_is_given_the_state(db: Path, tmp_path: Path):
         "print('seen')\n"
         "sys.exit(shown.stdout != sys.stdin.buffer.read() or 'Sunny' in shown.stdout.decode())\n"
     )
+    monkeypatch.delenv("AGENT_DB")
     command = shlex.join([sys.executable, str(program)])
     done = run("bisect", "trip", "--db", str(db), "--run", command)
 
@@ -107,6 +108,8 @@ def test_what_cannot_be_told_is_passed_over():
         (("trip@6..", "--contains", "Sunny"), 1, "it is so at trip@6 already: begin earlier"),
         (("trip", "--run", "exit 128"), 1, "trip@9: the command ended with 128"),
         (("trip", "--run", "kill -9 $$"), 1, "trip@9: the command ended with -9"),
+        (("trip@0", "--run", "false"), 4, "there are no events in trip@0"),
+        (("trip@9..4", "--run", "false"), 4, "there are no events in trip@9..4"),
         (("trip",), 2, "look for what? --contains TEXT, or --run COMMAND"),
         (
             ("trip", "--run", "x", "--contains", "y"),

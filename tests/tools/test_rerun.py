@@ -220,6 +220,7 @@ def test_ctrl_c_leaves_what_there_is(greeting: ChatServer, db: Path):
     [
         (("order",), 2),
         (("order", *APP, "--edit", "lost"), 2),
+        (("order", *APP, "--edit", "7=lost", "--edit", "7=found"), 2),
         (("order", *APP, "--edit", "x=lost"), 2),
         (("order", *APP, "--edit", "9=lost"), 2),
         (("order", *APP, "--system", "@nowhere.txt"), 2),

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from agent.eventstore.events import ApprovalRejected, ToolResolved, TurnAbandone
 from agent.eventstore.messages import TextPart
 from agent.eventstore.values import call_digest
 from tests.tools.given import CONTROL_C, Terminal, event_types, recorded_trip, run
-from tests.tools.shop import killed_at_work, opened_shop, waiting_for_a_person
+from tests.tools.shop import at_work, killed_at_work, opened_shop, waiting_for_a_person
 
 DIGEST = call_digest("refund", '{"order":"7","amount":9.5}')
 
@@ -172,7 +173,32 @@ def test_a_turn_is_closed(db: Path):
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert _last(db) == TurnAbandoned(reason="the customer has left")
-    assert run("resolve", "order").returncode == 0
+    listed = run("resolve", "order")
+    assert (listed.returncode, listed.stdout.splitlines()[0]) == (
+        0,
+        "order@8: the turn that began at version 3 abandoned: the customer has left",
+    )
+
+
+def test_a_turn_that_somebody_runs(db: Path):
+    """Nothing has to be decided, nor can be unless the turn is taken from its process."""
+    with at_work(db) as process:
+        owner = f"process {process} on {os.uname().nodename}"
+        listed = run("resolve", "order")
+        refused = run("resolve", "order", "call_5_0", "--retry")
+        taken = run("resolve", "order", "call_5_0", "--retry", "--takeover")
+
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout.splitlines()[:2] == [
+        f"order@6: the turn that began at version 3 is run by {owner}",
+        "call_5_0  look_up  runs",
+    ]
+    assert (refused.returncode, refused.stdout) == (5, "")
+    assert refused.stderr == (
+        f"Error: {owner} is at work in session order: wait for it, or take the turn from it with "
+        "--takeover\n"
+    )
+    assert taken.returncode == 0
 
 
 @pytest.mark.parametrize(

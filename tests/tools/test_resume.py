@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.engine.agent import Agent
+from agent.engine.scripted import ScriptedModel
 from agent.engine.stores import SQLiteStore
+from agent.eventstore.values import call_digest
 from tests.fakes import ChatServer, Error, Stream, Text
 from tests.tools.given import (
     CONTROL_D,
@@ -20,6 +23,7 @@ from tests.tools.given import (
 )
 from tests.tools.shop import killed_at_work, opened_shop, waiting_for_a_person
 
+DIGEST = call_digest("refund", '{"order":"7","amount":9.5}')
 APP = ("--app", "shop:agent")
 ENDLESS = Stream(Text("It begins. " + "And goes on. " * 2000), delay=0.02)
 GOES_ON = "stopped; agent resume main goes on\n"
@@ -94,7 +98,7 @@ def test_a_turn_stops_again_for_a_person(db: Path):
         (
             (),
             (
-                "'scripted' was asked, which is no server: name your agent with --app, or "
+                "'scripted' was asked, which is no known provider: name your agent with --app, or "
                 "--provider and --model"
             ),
         ),
@@ -127,11 +131,34 @@ def test_a_turn_stops_again_for_a_person(db: Path):
 def test_an_agent_that_cannot(who: tuple[str, ...], said: str, db: Path):
     """One line says what is missing, and nothing is written."""
     waiting_for_a_person(db)
-    run("resolve", "order", "call_5_0", "--reject")
+    run("resolve", "order", "call_5_0", "--approve", "--digest", DIGEST)
     done = run("resume", "order", *who)
 
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"Error: {said}\n")
-    assert event_types(db, "order")[-1] == "approval.rejected"
+    assert event_types(db, "order")[-1] == "approval.granted"
+
+
+def test_a_refused_call_needs_no_tool(db: Path):
+    """The model is told of the refusal, whatever tools there are."""
+    waiting_for_a_person(db)
+    run("resolve", "order", "call_5_0", "--reject", "--reason", "too late")
+    done = run("resume", "order", "--app", "shop:poor")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("Done: ApprovalRejected: a person has refused this call: too late\n")
+
+
+def test_a_turn_with_a_shape(db: Path):
+    """Its type is code: it is resumed where that is."""
+    model = ScriptedModel(['{"paid": true}'])
+    with SQLiteStore(db) as store, Agent(model, store=store) as agent:
+        agent.session("order").json("Paid?", schema=dict[str, bool])
+        agent.session("order").fork("open", at=3)
+    done = run("resume", "open", *APP)
+
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "resume it with its schema" in done.stderr
+    assert event_types(db, "open")[-1] == "session.forked"
 
 
 def test_there_is_no_turn(db: Path):
@@ -161,8 +188,8 @@ def test_what_went_to_a_server_of_ones_own_stays_there(
     done = run("resume", "main")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("Error: then another server was asked, as its rules tell (")
-    assert done.stderr.endswith("): name it with --base-url, or confirm --provider openai\n")
+    assert done.stderr.startswith("Error: its requests were built by chat_completions/")
+    assert done.stderr.endswith("asked with --base-url, or confirm --provider openai\n")
     assert len(half_read.requests) == before
 
 
