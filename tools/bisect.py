@@ -48,7 +48,7 @@ def bisect(
     form: Form,
     pager: bool,
 ) -> None:
-    """Find the first version from which on something is true of a session.
+    """Find the first version at which something is true of a session.
 
     Looks by halves, through a session or a range of its events such as trip@4..12, where version 4
     is known to be good. --run gives a shell command the state on stdin, as agent show --state

@@ -32,9 +32,9 @@ COMMANDS = {
     "fork": "Branch off a new session at a revision.",
     "rewind": "Let a session show again what it showed at a revision.",
     "resume": "Go on with a turn that did not come to its end.",
-    "resolve": "Show what an unfinished turn waits for, or decide about one of its calls.",
+    "resolve": "Show what an unfinished turn waits for, or decide about a call.",
     "rerun": "Take a turn again, live and in a fork, with something changed.",
-    "bisect": "Find the first version from which on something is true of a session.",
+    "bisect": "Find the first version at which something is true of a session.",
 }
 
 

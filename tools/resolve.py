@@ -70,7 +70,7 @@ def resolve(
     pager: bool,
     **said: Any,  # noqa: ANN401 - the fields of a decision
 ) -> None:
-    """Show what an unfinished turn waits for, or decide about one of its calls.
+    """Show what an unfinished turn waits for, or decide about a call.
 
     Without a decision the calls are listed, each with all of its arguments; the exit status is 5
     if somebody has to decide. A call of unknown outcome takes --result, --failed or --retry; one
