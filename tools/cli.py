@@ -30,6 +30,7 @@ COMMANDS = {
     "tree": "Show sessions and their forks as a tree.",
     "replay": "Replay sessions offline, and say what would be different today.",
     "fork": "Branch off a new session at a revision.",
+    "erase": "Erase what events say, for good.",
     "rewind": "Let a session show again what it showed at a revision.",
 }
 
