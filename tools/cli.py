@@ -30,8 +30,9 @@ COMMANDS = {
     "tree": "Show sessions and their forks as a tree.",
     "replay": "Replay sessions offline, and say what would be different today.",
     "fork": "Branch off a new session at a revision.",
-    "erase": "Erase what events say, for good.",
     "rewind": "Let a session show again what it showed at a revision.",
+    "erase": "Erase what events say, for good.",
+    "vacuum": "Write the file anew, without what was deleted or erased.",
 }
 
 

@@ -18,7 +18,13 @@ from agent.eventstore.backends import sqlite_writing as writing
 from agent.eventstore.backends.sqlite_connection import Shared, open_connection
 from agent.eventstore.backends.sqlite_file import MEMORY, LogFile
 from agent.eventstore.backends.sqlite_writer import Writer
-from agent.eventstore.errors import AttachmentMissing, CorruptLog, StoreBusy, StoreUnusable
+from agent.eventstore.errors import (
+    AttachmentMissing,
+    CorruptLog,
+    StoreBusy,
+    StoreFull,
+    StoreUnusable,
+)
 from agent.eventstore.log import Durability, StreamInfo
 from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, Prepared, Recorded
@@ -184,9 +190,15 @@ class SQLiteLog:
         Others may read and write meanwhile, but for a moment at its end. Raises
         :class:`StoreBusy` if they don't let go; whatever was erased is then to be vacuumed again.
         """
-        with self._writer.shared.exclusive() as db:
-            db.execute("VACUUM")
-            busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        try:
+            with self._writer.shared.exclusive() as db:
+                db.execute("VACUUM")
+                busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except StoreFull as error:
+            raise StoreFull(
+                f"no room for a copy of {self.path}; free some space and vacuum again, because "
+                "bytes of what was erased are in it until then"
+            ) from error
         if busy:
             raise StoreBusy(
                 f"{self.path}: somebody is reading an older state, which holds what was erased; "

@@ -130,3 +130,14 @@ def test_a_terminal_is_asked(
     terminal.enter(answer)
     assert terminal.leave() == status
     assert (history(db, "trip")[0] == ("user", "[erased]")) is (answer == "y")
+
+
+def test_the_bytes_may_go_later(db: Path):
+    """`agent vacuum` takes them out of the file, and writes its size."""
+    done = run("erase", "trip", "--all", *REASON, "--yes", "--forks", "--no-vacuum", "--json")
+    assert json.loads(done.stdout)["vacuumed"] is False
+
+    done = run("vacuum")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{db.stat().st_size} bytes\n", "")
+    assert b"Kyoto" not in db.read_bytes()
