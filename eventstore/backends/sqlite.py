@@ -178,8 +178,8 @@ class SQLiteLog:
             with self._reader.exclusive() as db:
                 yield db
             return
-        with self._reader.exclusive() as db:  # makes the file, if it is new
-            reading.listing(db)
+        with self._reader.exclusive():  # makes the file, if it is new
+            pass
         with closing(self._connect(archive=is_archive(self._reader.path))) as db:
             db.execute("BEGIN")
             db.execute("SELECT count(*) FROM streams").fetchone()  # begins the reading

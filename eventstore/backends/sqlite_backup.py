@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.backends.sqlite_connection import translated
-from agent.eventstore.backends.sqlite_file import MEMORY
 from agent.eventstore.errors import CorruptLog
 from agent.eventstore.files import new_file
 from agent.eventstore.verify import verify_log
@@ -39,13 +38,12 @@ def backup_log(
     :class:`StoreUnusable` for a ``path`` that is taken or cannot be made, :class:`StoreFull`.
     """
     with new_file(path) as made:
-        with log.snapshot() as source:
+        with log.snapshot() as source, translated(os.fsdecode(path)):
             _copy(source, made, progress)
-        if log.path != MEMORY:
-            shutil.copymode(log.path, made)
-        copy = SQLiteLog(made)
-        with closing(copy):
+        with closing(SQLiteLog(made)) as copy:
             found = verify_log(copy, level=level)
+        for finding in found.findings:
+            raise CorruptLog(finding.reason, stream=finding.stream, version=finding.version)
     return found
 
 
@@ -53,10 +51,13 @@ def _copy(
     source: sqlite3.Connection, made: Path, progress: Callable[[int, int], object] | None
 ) -> None:
     (size,) = source.execute("PRAGMA page_size").fetchone()
+    (_, _, file) = source.execute("PRAGMA database_list").fetchone()
 
     def told(_status: int, remaining: int, total: int) -> None:
         if progress:
             progress((total - remaining) * size, total * size)
 
-    with translated(str(made)), closing(sqlite3.connect(made)) as target:
+    with closing(sqlite3.connect(made)) as target:
         source.backup(target, pages=_STEP, progress=told)
+    if file:
+        shutil.copymode(os.fsdecode(file), made)

@@ -98,17 +98,10 @@ class Reader:
                 self._find("something follows the last line")
                 return
             read = self._decoded(line)
-            match read:
-                case None:
-                    self._lose()
-                case EventLine():
-                    yield from self._event(read)
-                case SessionLine():
-                    self._begin(read)
-                case AttachmentLine():
-                    self._attach(read)
-                case EndLine():
-                    self._end(read)
+            if isinstance(read, EventLine):
+                yield from self._event(read)
+            else:
+                self._between(read)
             self._sum.update(line)
         if not self._ended:
             self._find("the last line is missing: the file was cut")
@@ -177,6 +170,17 @@ class Reader:
             self._section.head = None
 
     # Sessions
+
+    def _between(self, line: SessionLine | AttachmentLine | EndLine | None) -> None:
+        match line:
+            case None:
+                self._lose()
+            case SessionLine():
+                self._begin(line)
+            case AttachmentLine():
+                self._attach(line)
+            case EndLine():
+                self._end(line)
 
     def _begin(self, line: SessionLine) -> None:
         self._close()
