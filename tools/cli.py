@@ -33,6 +33,7 @@ COMMANDS = {
     "rewind": "Let a session show again what it showed at a revision.",
     "erase": "Erase what events say, for good.",
     "vacuum": "Write the file anew, without what was deleted or erased.",
+    "backup": "Copy a log to a new file while others write to it.",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +17,7 @@ from agent.eventstore import core
 from agent.eventstore.backends import sqlite_reading as reading
 from agent.eventstore.backends import sqlite_writing as writing
 from agent.eventstore.backends.sqlite_connection import Shared, open_connection
-from agent.eventstore.backends.sqlite_file import MEMORY, LogFile
+from agent.eventstore.backends.sqlite_file import MEMORY, LogFile, is_archive
 from agent.eventstore.backends.sqlite_writer import Writer
 from agent.eventstore.errors import (
     AttachmentMissing,
@@ -31,7 +32,7 @@ from agent.eventstore.record import Head, Prepared, Recorded
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
     from agent.eventstore.core import ToErase
     from agent.eventstore.verify import Finding
@@ -62,6 +63,7 @@ class SQLiteLog:
         file = LogFile(name)
         self._writer = Writer(Shared(file, connect))
         self._reader = Shared(file, connect)
+        self._connect = connect
         if self.path == MEMORY:
             self.durability = Durability.MEMORY
             self._reader = self._writer.shared
@@ -222,6 +224,20 @@ class SQLiteLog:
         with self._reader.exclusive() as db:
             found = reading.strays(db)
         yield from found
+
+    @contextmanager
+    def snapshot(self) -> Generator[sqlite3.Connection]:
+        """A connection of its own that sees the log as it is now; nobody waits for it."""
+        if self.path == MEMORY:
+            with self._reader.exclusive() as db:
+                yield db
+            return
+        with self._reader.exclusive():  # makes the file, if it is new
+            pass
+        with closing(self._connect(archive=is_archive(self._reader.path))) as db:
+            db.execute("BEGIN")
+            db.execute("SELECT count(*) FROM streams").fetchone()  # begins the reading
+            yield db
 
     def close(self) -> None:
         self._reader.close()
