@@ -29,6 +29,9 @@ COMMANDS = {
     "diff": "Show what differs between two revisions.",
     "tree": "Show sessions and their forks as a tree.",
     "replay": "Replay sessions offline, and say what would be different today.",
+    "search": "Find where something was said, the newest places first.",
+    "stats": "Say what sessions took: calls, tokens, cost, tools and times.",
+    "sql": "Ask a log by SQL, or list what can be asked.",
     "fork": "Branch off a new session at a revision.",
     "rewind": "Let a session show again what it showed at a revision.",
 }
