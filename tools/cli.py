@@ -29,6 +29,8 @@ COMMANDS = {
     "diff": "Show what differs between two revisions.",
     "tree": "Show sessions and their forks as a tree.",
     "replay": "Replay sessions offline, and say what would be different today.",
+    "verify": "Check that a log, sessions or exports are intact.",
+    "sign": "Sign what a log holds, for a note to keep elsewhere.",
     "search": "Find where something was said, the newest places first.",
     "stats": "Say what sessions took: calls, tokens, cost, tools and times.",
     "sql": "Ask a log by SQL, or list what can be asked.",
