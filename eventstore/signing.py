@@ -27,7 +27,7 @@ from agent.eventstore.export import parse_entries
 from agent.eventstore.verify import (
     Finding,
     Level,
-    Progress,
+    Reached,
     Verification,
     verify_export,
     verify_log,
@@ -47,7 +47,7 @@ OTHER = "it holds other events than a signed head covers"
 GONE = "the session is missing that a signed head covers"
 
 
-def sign_log(log: EventLog, key: SigningKey, *, progress: Progress | None = None) -> str:
+def sign_log(log: EventLog, key: SigningKey, *, progress: Reached | None = None) -> str:
     """Check a whole log and sign it. Raises :class:`CorruptLog` for the first thing found."""
     _refuse(verify_log(log, progress=progress))
     return key.sign(checkpoint_of_log(key.name, log.read_all()).text)
@@ -69,7 +69,7 @@ def verify_signed_log(
     key: VerifyingKey,
     *,
     level: Level = "chain",
-    progress: Progress | None = None,
+    progress: Reached | None = None,
 ) -> Verification:
     """Check a log, and that it begins with what a note signed. Raises :class:`InvalidNote`.
 

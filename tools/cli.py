@@ -36,6 +36,7 @@ COMMANDS = {
     "sql": "Ask a log by SQL, or list what can be asked.",
     "fork": "Branch off a new session at a revision.",
     "rewind": "Let a session show again what it showed at a revision.",
+    "backup": "Copy a log to a new file while others write to it.",
 }
 
 

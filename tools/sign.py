@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from agent.tools.progress import shown
+from agent.tools.bar import walk
 from agent.tools.revisions import resolve
 from agent.tools.source import db_option, reading
 
@@ -82,5 +82,5 @@ def _note(path: Path, db: Path | None, session: str | None) -> str:
     with reading(db) as store:
         if session is not None:
             return sign_stream(store.log, resolve(store.log, session).session, key)
-        with shown(store.log, "Checking the log") as progress:
+        with walk(store.log, "checking") as progress:
             return sign_log(store.log, key, progress=progress)

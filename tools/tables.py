@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.eventstore.errors import StoreBusy, StoreFull, StoreUnusable
-from agent.tools.progress import shown
+from agent.tools.bar import walk
 from agent.tools.terminal import one_line
 
 if TYPE_CHECKING:
@@ -39,5 +39,5 @@ def current_tables(store: SQLiteStore) -> Generator[Tables]:
 
 
 def _catch_up(store: SQLiteStore, tables: Tables) -> None:
-    with shown(store.log, "Reading the log") as progress:
+    with walk(store.log, "reading") as progress:
         tables.catch_up(progress=progress)

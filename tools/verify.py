@@ -13,8 +13,8 @@ import click
 
 from agent.eventstore.verify import LEVELS, Finding, Level, Verification, verify_export
 from agent.tools import exits
+from agent.tools.bar import bar, walk
 from agent.tools.output import Form, output_options, write_json, write_lines
-from agent.tools.progress import shown
 from agent.tools.revisions import resolve
 from agent.tools.source import db_option, reading
 from agent.tools.terminal import clipped, one_line
@@ -121,7 +121,7 @@ def _checks(
 def _of_log(db: Path | None, level: Level, head: Head | None) -> Verification:
     from agent.eventstore.signing import verify_signed_log  # noqa: PLC0415 - slow to import
 
-    with reading(db) as store, shown(store.log, "Checking the log") as progress:
+    with reading(db) as store, walk(store.log, "checking") as progress:
         if head is None:
             return store.verify(level=level, progress=progress)
         found = verify_signed_log(store.log, head.note, head.key, level=level, progress=progress)
@@ -148,6 +148,8 @@ def _of_sessions(
 def _of_export(name: str, level: Level, head: Head | None) -> Verification:
     from agent.eventstore.signing import verify_signed_export  # noqa: PLC0415 - slow to import
 
+    if Path(name).suffix == ".jsonl":
+        return _of_lines(name, level, head)
     try:
         data = json.loads(Path(name).read_bytes())
     except ValueError as error:
@@ -155,6 +157,15 @@ def _of_export(name: str, level: Level, head: Head | None) -> Verification:
     if head is None:
         return verify_export(data, level=level)
     return verify_signed_export(data, head.session or "", head.note, head.key)
+
+
+def _of_lines(name: str, level: Level, head: Head | None) -> Verification:
+    from agent.eventstore.jsonl.checking import verify_jsonl  # noqa: PLC0415 - slow to import
+
+    if head is not None:
+        raise click.UsageError(f"{name}: import it, to hold it against a signed head")
+    with bar("checking") as progress:
+        return verify_jsonl(name, level=level, progress=progress)
 
 
 def _fields(check: Check) -> dict[str, Any]:
@@ -175,6 +186,7 @@ def _fields(check: Check) -> dict[str, Any]:
                 "session": found.stream or None,
                 "version": found.version,
                 "position": found.position,
+                "line": found.line,
                 "reason": found.reason,
                 "expected": found.expected,
                 "actual": found.actual,
@@ -202,7 +214,8 @@ def _place(found: Finding) -> str:
     session = one_line(found.stream)
     version = f"{session}@{found.version}" if found.version else session
     position = f"position {found.position}" if found.position else ""
-    place = ", ".join(filter(None, (version, position)))
+    line = f"line {found.line}" if found.line else ""
+    place = ", ".join(filter(None, (version, position, line)))
     return f"{place}: " if place else ""
 
 

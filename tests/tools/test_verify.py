@@ -3,7 +3,6 @@
 import json
 import re
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from agent.engine.agent import Agent
 from agent.engine.scripted import ScriptedModel
 from agent.engine.stores import SQLiteStore
-from tests.tools.given import Terminal, changed, recorded_trip, run
+from tests.tools.given import changed, recorded_trip, run
 
 NAME = "example.com/trips"
 TEXT = "the event does not match its hash"
@@ -113,7 +112,7 @@ def test_findings_as_json(db: Path):
     assert json.loads(line.stdout) == {"schema": "agent.verify/1", **check}
     (found,) = check.pop("findings")
     assert (len(found.pop("expected")), len(found.pop("actual"))) == (64, 64)
-    assert found == {"session": "trip", "version": 4, "position": 4, "reason": TEXT}
+    assert found == {"session": "trip", "version": 4, "position": 4, "line": 0, "reason": TEXT}
     assert check == {
         "what": "log",
         "name": None,
@@ -162,6 +161,20 @@ def test_an_export_with_one_byte_changed(export: Path):
     assert (done.returncode, cut.returncode) == (3, 3)
     assert done.stdout.startswith(f"{export}: trip@4: {TEXT}: ")
     assert cut.stderr.startswith(f"Error: {export} is no JSON: ")
+
+
+def test_a_file_of_lines(db: Path, tmp_path: Path):
+    """Each finding has its line; a file cannot be held against a note."""
+    path = tmp_path / "all.jsonl"
+    with SQLiteStore(db) as store:
+        store.export(path)
+    whole = run("verify", str(path))
+    path.write_text(path.read_text().replace("Sunny", "Rainy"))
+    done = run("verify", str(path))
+
+    assert whole.stdout == f"{path}: intact: 2 sessions, 14 events\n"
+    assert (done.returncode, done.stdout.startswith(f"{path}: trip@4, ")) == (3, True)
+    assert re.search(rf"line \d+: {TEXT}: ", done.stdout.splitlines()[0])
 
 
 def test_tables_beside_the_log(db: Path):
@@ -324,12 +337,3 @@ def test_a_key_that_is_none(tmp_path: Path):
 
     words = "Error: signed note or key: a private key starts with PRIVATE+KEY+; "
     assert (done.returncode, done.stderr.startswith(words)) == (1, True)
-
-
-def test_a_bar_while_it_takes_long(
-    db: Path, monkeypatch: pytest.MonkeyPatch, open_terminal: Callable[..., Terminal]
-):
-    """None is drawn for what is done at once."""
-    terminal = open_terminal("verify", "--no-pager")
-
-    assert (terminal.leave(), "Checking" in terminal.written) == (0, False)
