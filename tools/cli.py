@@ -29,12 +29,20 @@ COMMANDS = {
     "diff": "Show what differs between two revisions.",
     "tree": "Show sessions and their forks as a tree.",
     "replay": "Replay sessions offline, and say what would be different today.",
+    "verify": "Check that a log, sessions or exports are intact.",
+    "sign": "Sign what a log holds, for a note to keep elsewhere.",
+    "search": "Find where something was said, the newest places first.",
+    "stats": "Say what sessions took: calls, tokens, cost, tools and times.",
+    "sql": "Ask a log by SQL, or list what can be asked.",
     "fork": "Branch off a new session at a revision.",
     "rewind": "Let a session show again what it showed at a revision.",
     "resume": "Go on with a turn that did not come to its end.",
     "resolve": "Show what an unfinished turn waits for, or decide about a call.",
     "rerun": "Take a turn again, live and in a fork, with something changed.",
     "bisect": "Find the first version at which something is true of a session.",
+    "erase": "Erase what events say, for good.",
+    "vacuum": "Write the file anew, without what was deleted or erased.",
+    "backup": "Copy a log to a new file while others write to it.",
 }
 
 

@@ -19,6 +19,8 @@ from agent.eventstore.errors import (
     AttachmentMissing,
     CorruptLog,
     InvalidExport,
+    NothingToErase,
+    SharedEvents,
     StoreUnusable,
     UnknownEvent,
     UnknownStream,
@@ -48,6 +50,12 @@ class NotFound(click.ClickException):
         super().__init__(one_line(message))
 
 
+class Refused(click.ClickException):
+    """What was asked for cannot be done. The words may have several lines, and are harmless."""
+
+    exit_code = USAGE
+
+
 class Damaged(click.ClickException):
     """What is stored contradicts itself, or is of a later release."""
 
@@ -64,12 +72,12 @@ _KINDS: tuple[tuple[tuple[type[AgentError], ...], type[click.ClickException]], .
     ((CorruptLog, UnknownEvent, InvalidExport), Damaged),
     (
         (
-            *(UnknownStream, NoRequest, CannotRewind, AttachmentMissing),
+            *(UnknownStream, NoRequest, CannotRewind, AttachmentMissing, NothingToErase),
             *(NothingUnfinished, NotPending),
         ),
         NotFound,
     ),
-    ((OutcomeUnknown, ApprovalPending, TurnOpen), Undecided),
+    ((OutcomeUnknown, ApprovalPending, TurnOpen, SharedEvents), Undecided),
     ((ConfigurationError, StoreUnusable), click.UsageError),
 )
 

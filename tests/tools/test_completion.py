@@ -15,7 +15,7 @@ from agent.tools.cli import COMMANDS, main
 from agent.tools.completion import session_ids
 from tests.tools.given import COMMAND, PATIENCE, recorded_trip
 
-NAMING = {"revision", "session", "before", "after", "names"}
+NAMING = {"revision", "revisions", "session", "before", "after", "names"}
 
 
 def _completed(*words: str) -> list[str]:
