@@ -355,6 +355,6 @@ def test_a_pipe_is_read_once():
         def seekable(self) -> bool:
             return False
 
-        seek: Callable[..., int] = None  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+        seek: Callable[..., int] = None  # pyright: ignore[reportAssignmentType]
 
     assert verify_jsonl(Pipe(b"".join(WHOLE)), progress=lambda *_: None).ok

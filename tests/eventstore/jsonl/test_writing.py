@@ -206,7 +206,7 @@ def test_a_file_is_not_overwritten(tmp_path: Path):
 def test_a_file_that_may_take_less(tmp_path: Path):
     """An unbuffered file gets all bytes too, and stays open."""
     with (tmp_path / "file").open("wb", buffering=0) as file:
-        write_log(family(), file)  # pyright: ignore[reportArgumentType]
+        write_log(family(), file)
         assert not file.closed
 
     assert (tmp_path / "file").read_bytes() == written(family())
