@@ -4,9 +4,10 @@ from itertools import count
 
 import pytest
 
+from agent.eventstore import erasing
 from agent.eventstore.backends.failing import FailingLog
 from agent.eventstore.backends.memory import MemoryLog
-from agent.eventstore.conformance.facts import bringing, said, started
+from agent.eventstore.conformance.facts import bringing, fixed, said, started
 from agent.eventstore.errors import (
     AppendUnknown,
     ConflictError,
@@ -19,8 +20,8 @@ from agent.eventstore.jsonl import importing
 from agent.eventstore.jsonl.importing import import_log
 from agent.eventstore.jsonl.lines import Counts
 from agent.eventstore.log import EventLog
+from agent.eventstore.verify import verify_log
 from tests.eventstore.damaged import fill
-from tests.eventstore.exports import erased, sample
 from tests.eventstore.jsonl.given import family, hashes, of_a_later_release, taken, written
 
 
@@ -166,17 +167,66 @@ def test_events_of_a_later_release(log: EventLog):
     assert own(log) == []
 
 
-def test_erased_events_are_taken(log: EventLog):
-    """And an event that was erased here stays so when it comes with its payload."""
-    facts = sample()
-    source, whole = MemoryLog(), MemoryLog()
-    source.append("a", [*facts[:2], erased(facts[2]), facts[3]], expected=None)
-    whole.put_blob(b"x")
-    whole.append("a", facts, expected=None)
+def erase(log: EventLog, stream: str, *versions: int) -> None:
+    """Erase some versions of a stream."""
+    erasing.erase(log, erasing.plan(log, stream, versions), "asked", fixed)
 
-    assert taken(log, written(source)) == Counts(1, 4, 0)
-    assert taken(log, written(whole)) == Counts(0, 0, 0)
+
+def whole(log: EventLog) -> bool:
+    """Whether nothing is wrong with a log, erasures included."""
+    found = verify_log(log, level="full")
+    return (found.findings, found.unwitnessed) == ([], 0)
+
+
+def test_erased_events_are_taken(log: EventLog):
+    """With what is left of them, in forks too, and without their attachments."""
+    source = family()
+    erase(source, "a", 2, 3)
+
+    assert taken(log, written(source)).attachments == 0
+    assert hashes(log) == hashes(source)
     assert written(log) == written(source)
+    assert whole(log)
+
+
+def test_what_is_erased_here_stays_so(log: EventLog):
+    """Also where an older file has it whole, and a fork of it comes along."""
+    older = written(family(), ["c"])
+    taken(log, written(family(), ["a"]))
+    erase(log, "a", 2, 3)
+
+    assert taken(log, older) == Counts(1, 2, 0)
+    assert b"one" not in written(log)
+    assert whole(log)
+
+
+def test_what_was_erased_elsewhere_and_is_still_here(log: EventLog):
+    """The stored session is not told of an erasure that it has not had."""
+    source = family()
+    data = written(source)
+    taken(log, data)
+    erase(source, "a", 2)
+    export = parse_export(export_events(list(source.read("a")), source))
+
+    for take in lambda: taken(log, written(source)), lambda: import_events(log, "a", export):
+        with pytest.raises(ConflictError, match="still holds version 2, which was erased where"):
+            take()
+
+    assert written(log) == data
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_fork_shares_nothing_that_was_erased_of_it(log: EventLog, version: int):
+    """It then stands alone, from its first event on."""
+    source = family()
+    taken(log, written(source, ["a"]))
+    erase(source, "a", version)
+
+    taken(log, written(source, ["b"]))
+
+    assert hashes(log)["b"] == hashes(source)["b"]
+    assert written(log, ["b"]) == written(source, ["b"])
+    assert whole(log)
 
 
 def test_an_interrupted_import_is_repeated(monkeypatch: pytest.MonkeyPatch):

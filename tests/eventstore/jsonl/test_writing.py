@@ -121,7 +121,7 @@ def test_attachments_are_there_once():
 
 
 def test_erased_events_are_carried():
-    """With the digest in place of salt and payload, and without attachments."""
+    """With the digest in place of the salt, what is left, and without attachments."""
     log, facts = MemoryLog(), sample()
     log.append("a", [*facts[:2], erased(facts[2]), facts[3]], expected=None)
 
@@ -129,7 +129,7 @@ def test_erased_events_are_carried():
 
     assert [line.get("kind") for line in lines] == [None, "session", *["event"] * 4, "end"]
     assert lines[4].keys() - lines[3].keys() == {"digest"}
-    assert lines[3].keys() - lines[4].keys() == {"salt", "payload"}
+    assert lines[3].keys() - lines[4].keys() == {"salt"}
     assert lines[4]["digest"] == facts[2].digest.hex()
 
 
