@@ -34,13 +34,14 @@ from agent.projections import session as projection
 from agent.projections.conversation import metadata_of
 from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
+from agent.projections.tables.checking import Checked
 from agent.projections.tables.tables import Tables
 
 if TYPE_CHECKING:
     from agent.eventstore.jsonl.lines import Counts, Progress
     from agent.eventstore.log import EventLog, StreamInfo
     from agent.eventstore.record import Recorded
-    from agent.eventstore.verify import Level, Verification
+    from agent.eventstore.verify import Level, Reached, Verification
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
@@ -129,14 +130,26 @@ class LogStore(Bound, SessionStore):
             if found is not None:
                 yield found
 
-    def verify(self, *, level: Level = "chain") -> Verification:
+    def verify(self, *, level: Level = "chain", progress: Reached | None = None) -> Verification:
         """Check the whole log: what is wrong comes as findings, not as an error.
 
         ``"heads"`` looks at versions and positions, ``"chain"`` recomputes each hash from the
-        stored bytes, ``"full"`` decodes all payloads and reads all attachments as well. Raises
+        stored bytes, ``"full"`` decodes all payloads, reads all attachments, and compares the
+        tables beside the log, if there are any. ``progress`` is told each position. Raises
         ``ValueError`` for another level.
         """
-        return verify_log(self.log, level=level)
+        found = verify_log(self.log, level=level, progress=progress)
+        return self.with_tables(found) if level == "full" else found
+
+    def with_tables(self, found: Verification) -> Verification:
+        """What was found in the log, and whether the tables beside it say the same."""
+        checked = self.verify_tables()
+        findings = [*found.findings, *checked.findings]
+        return msgspec.structs.replace(found, findings=findings, rows=checked.rows)
+
+    def verify_tables(self) -> Checked:
+        """Whether the tables beside the log, if there are any, say what the log says."""
+        return Checked(0, [])
 
     def erase(
         self,
@@ -308,6 +321,10 @@ class SQLiteStore(LogStore):
     def tables(self, path: str | os.PathLike[str] | None = None) -> Tables:
         """As :meth:`LogStore.tables`."""
         return super().tables(path or self._tables)
+
+    def verify_tables(self) -> Checked:
+        """As :meth:`LogStore.verify_tables`: those beside the file of the sessions."""
+        return Checked(0, []) if self._tables is None else self.tables().verify()
 
     def backup(
         self,

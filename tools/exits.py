@@ -47,6 +47,12 @@ class NotFound(click.ClickException):
         super().__init__(one_line(message))
 
 
+class Refused(click.ClickException):
+    """What was asked for cannot be done. The words may have several lines, and are harmless."""
+
+    exit_code = USAGE
+
+
 class Damaged(click.ClickException):
     """What is stored contradicts itself, or is of a later release."""
 
