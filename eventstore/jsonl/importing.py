@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from agent.eventstore import core
 from agent.eventstore.errors import InvalidExport, StoreError
-from agent.eventstore.export import check_erased, check_prefix, holds
+from agent.eventstore.importing import check_erased, check_prefix, holds
 from agent.eventstore.jsonl.checking import opened, reporting, size_of
 from agent.eventstore.jsonl.lines import Counts, Progress
 from agent.eventstore.jsonl.reading import Reader, Section
