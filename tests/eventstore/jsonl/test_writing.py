@@ -223,8 +223,8 @@ def test_a_file_that_may_take_less():
             return True
 
         def write(self, data: bytes, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
-            self.taken += bytes(data[:1000])
-            return min(len(data), 1000)
+            self.taken += bytes(data[:100])
+            return min(len(data), 100)
 
     file = Slow()
     write_log(family(), file)  # pyright: ignore[reportArgumentType]
