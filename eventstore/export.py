@@ -35,7 +35,6 @@ from agent.eventstore import core
 from agent.eventstore.codec import CODEC
 from agent.eventstore.errors import (
     AttachmentMissing,
-    ConflictError,
     CorruptLog,
     InvalidAppend,
     InvalidEvent,
@@ -361,45 +360,3 @@ def _attachments(envelope: _Envelope) -> dict[str, bytes]:
             raise InvalidExport(f"attachment {digest} has other content than its name says")
         found[digest] = data
     return found
-
-
-def import_events(log: EventLog, stream: str, export: Export) -> Head:
-    """Make ``stream`` hold these events, as rows of its own; append the missing tail if it exists.
-
-    Never overwrites: raises :class:`ConflictError` when the stream is ahead or different.
-    """
-    actual = log.head(stream)
-    if actual is not None:
-        known = export.recorded[: actual.version][-1].head == actual
-        check_prefix(log, stream, actual, export.head, known=known)
-    tail = export.recorded[actual.version if actual else 0 :]
-    return log.append(stream, tail, expected=actual) if tail else export.head
-
-
-def holds(log: EventLog, stream: str, head: Head) -> bool:
-    """Whether the stream has all events up to a head already, and perhaps more."""
-    last = head.version
-    return [fact.hash for fact in log.read(stream, after=last - 1, until=last)] == [head.hash]
-
-
-def check_prefix(log: EventLog, stream: str, actual: Head, wanted: Head, *, known: bool) -> None:
-    """Refuse to make ``wanted`` of a stream that is not at a beginning of it.
-
-    ``known`` says whether ``actual`` is one of the heads that lead to ``wanted``. Raises
-    :class:`ConflictError`.
-    """
-    if known:
-        return
-    if actual.version <= wanted.version:
-        relation = "The stored session is a different one"
-    elif holds(log, stream, wanted):
-        relation = "The stored session is ahead"
-    else:
-        relation = "The stored session is different"
-    raise ConflictError(
-        stream,
-        expected=wanted,
-        actual=actual,
-        advice=f"{relation}: load that one, import this one under a new session_id, "
-        "or delete the stored one first.",
-    )
