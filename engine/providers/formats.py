@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
 from agent.engine.errors import InvalidPrompt, MalformedResponse
 from agent.engine.provider import Prompt
-from agent.engine.providers import protocol_of
+from agent.engine.providers import provider_of
+from agent.engine.providers.unsaid import encoded, unsaid
 from agent.engine.request import message_context
 from agent.eventstore.messages import Message
 from agent.eventstore.values import Settings
+from agent.projections.losses import Loss, summed
 
 if TYPE_CHECKING:
-    from agent.engine.provider import Provider
-    from agent.engine.providers.served import ServedProvider
     from agent.engine.providers.transcript import Transcript
     from agent.engine.providers.wire import Object
 
@@ -37,7 +37,7 @@ def read_messages(
     >>> read_messages([{"role": "user", "content": "Hello"}], "openai").messages[0].text
     'Hello'
     """
-    provider = _provider(format)
+    provider = provider_of(format)
     value = _plain(data)
     body: Object = {provider.conversation[0]: value} if isinstance(value, list) else value
     if provider.conversation[0] not in body:
@@ -63,40 +63,75 @@ def write_messages(
     """A conversation in a provider's own words: those fields of a request body that hold it.
 
     With ``"openai"`` that is ``{"messages": [...]}``. ``attachments`` are bytes by their SHA-256
-    (hex), for messages that came without them. Raises :class:`UnknownProvider`,
-    :class:`InvalidPrompt`.
+    (hex), for messages that came without them. What the format cannot say is left out, see
+    :func:`left_out`. Raises :class:`UnknownProvider`, :class:`InvalidPrompt`.
     """
-    provider = _provider(format)
-    frame = provider.encode_frame(Prompt(model, system, (), Settings(), None, stream=False))
-    items = [*frame.leading, *_items(messages, provider, model, attachments or {})]
-    body: Object = msgspec.json.decode(frame.start + b",".join(items) + frame.end)
-    return {name: body[name] for name in provider.conversation if name in body}
+    history = _checked(messages, attachments or {})
+    return written(history, format, system, model, attachments or {}).body
 
 
-def _provider(name: str) -> ServedProvider[Any]:
-    made, vendor = protocol_of(name)
-    return made(vendor, base_url=vendor.base_url or vendor.example, api_key="unused")
+def left_out(
+    messages: Iterable[Message],
+    format: str,  # noqa: A002 - what callers call it
+    *,
+    model: str = "",
+    attachments: Mapping[str, bytes] | None = None,
+) -> tuple[Loss, ...]:
+    """What :func:`write_messages` leaves out of these messages, by kind.
+
+    It is found by reading again what is written. Raises as :func:`write_messages`.
+    """
+    history = _checked(messages, attachments or {})
+    return summed(written(history, format, None, model, attachments or {}).left_out)
 
 
-def _items(
-    messages: Iterable[Message], provider: Provider, model: str, attachments: Mapping[str, bytes]
-) -> list[bytes]:
-    items: list[bytes] = []
-    before: Message | None = None
-    for place, message in enumerate(messages):
+def _checked(messages: Iterable[Message], attachments: Mapping[str, bytes]) -> list[Message]:
+    history = list(messages)
+    for place, message in enumerate(history):
         if not isinstance(message, Message):  # pyright: ignore[reportUnnecessaryIsInstance] - user input
             kind = type(message).__name__
             raise InvalidPrompt(f"messages[{place}] is a {kind}; read_messages makes a Message")
+        for blob in message.blobs():
+            if blob.data is None and blob.digest not in attachments:
+                raise InvalidPrompt(
+                    f"messages[{place}] has an attachment without its bytes: pass "
+                    f"attachments={{{blob.digest!r}: ...}}"
+                )
+    return history
+
+
+class Written(NamedTuple):
+    """Fields of a request body, and what they do not say, one by one."""
+
+    body: dict[str, Any]
+    left_out: list[Loss]
+
+
+def written(
+    messages: Sequence[Message],
+    format: str,  # noqa: A002 - what callers call it
+    system: str | None,
+    model: str,
+    attachments: Mapping[str, bytes],
+) -> Written:
+    """A conversation in a provider's own words. Attachments that it cannot hold are named in words.
+
+    Raises :class:`UnknownProvider`.
+    """
+    provider = provider_of(format)
+    frame = provider.encode_frame(Prompt(model, system, (), Settings(), None, stream=False))
+    items, lost = list(frame.leading), list[Loss]()
+    before: Message | None = None
+    asked: Sequence[bytes] = ()
+    for message in messages:
         context = message_context(message, before, model, attachments)
-        lacking = [b for b in message.blobs() if b.digest not in context.attachments]
-        if lacking:
-            raise InvalidPrompt(
-                f"messages[{place}] has an attachment without its bytes: pass "
-                f"attachments={{{lacking[0].digest!r}: ...}}"
-            )
-        items += provider.encode_message(message, context)
-        before = message
-    return items
+        said = encoded(provider, message, context)
+        items += said
+        answered = asked if message.tool_results else ()
+        lost += unsaid(provider, model, message, [*answered, *said])
+        before, asked = message, said
+    body: Object = msgspec.json.decode(frame.start + b",".join(items) + frame.end)
+    return Written({name: body[name] for name in provider.conversation if name in body}, lost)
 
 
 def _plain(data: object) -> Any:

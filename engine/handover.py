@@ -1,0 +1,77 @@
+"""A session handed over in other words: what is written, and what is left out of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agent.engine.prices import cost_of
+from agent.engine.providers.formats import written
+from agent.eventstore.errors import AttachmentMissing
+from agent.eventstore.events import ModelRequested
+from agent.projections.losses import Loss, of_log, of_messages, of_usage, summed
+from agent.projections.markdown import markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from agent.eventstore.messages import Message
+    from agent.eventstore.record import Recorded
+    from agent.projections.session import SessionState
+
+
+class Seen(NamedTuple):
+    """A session at a version, and how to get at its attachments."""
+
+    state: SessionState
+    facts: Sequence[Recorded]
+    get_blob: Callable[[str], bytes]
+
+
+class Handover(NamedTuple):
+    """What was written of a session, and what was left out."""
+
+    content: Any
+    left_out: tuple[Loss, ...]
+
+
+def as_markdown(seen: Seen) -> Handover:
+    """The document of :func:`~agent.projections.markdown.markdown`."""
+    now = seen.state.conversation
+    shown = [*now.messages, *(now.turn.messages if now.turn else ())]
+    left_out = summed([*of_log(seen.state, seen.facts), *of_messages(shown)])
+    return Handover(markdown(seen.state, seen.facts, cost_of), left_out)
+
+
+def as_messages(seen: Seen, format: str) -> Handover:  # noqa: A002 - what callers call it
+    """The visible conversation in a provider's own words, as fields of a request body.
+
+    Signatures and the like go along for the model of that provider that was asked last, and the
+    body names it. Attachments that are not there any more are named in words. Raises
+    :class:`UnknownProvider`.
+    """
+    state = seen.state.conversation
+    model = _asked(seen.facts, format)
+    attachments = dict(_attachments(state.messages, seen.get_blob))
+    body, lost = written(state.messages, format, state.system, model, attachments)
+    opened = Loss("messages of the open turn", len(state.turn.messages) if state.turn else 0)
+    left_out = summed([*of_log(seen.state, seen.facts), opened, of_usage(seen.facts), *lost])
+    return Handover({"model": model, **body} if model else body, left_out)
+
+
+def _asked(facts: Sequence[Recorded], provider: str) -> str:
+    """The model of a provider that was asked last, "" if none was."""
+    for fact in reversed(facts):
+        if fact.type == "model.requested" and fact.payload is not None:
+            event = fact.event
+            if isinstance(event, ModelRequested) and event.provider == provider:
+                return event.model
+    return ""
+
+
+def _attachments(
+    messages: Sequence[Message], get_blob: Callable[[str], bytes]
+) -> Iterator[tuple[str, bytes]]:
+    for blob in {blob.digest: blob for message in messages for blob in message.blobs()}.values():
+        with suppress(AttachmentMissing):
+            yield blob.digest, blob.data or get_blob(blob.digest)
