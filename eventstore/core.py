@@ -44,7 +44,7 @@ def to_append(stream: str, prepared: Sequence[Prepared], expected: Head | None) 
     for fact, given in zip(recorded, prepared, strict=True):
         if isinstance(given, Recorded) and given.hash != fact.hash:
             raise InvalidAppend(f"{given.type} was recorded as version {given.version}, elsewhere")
-        _check_place(fact, previous)
+        check_place(fact, previous)
         previous = fact.hash
     return recorded
 
@@ -72,7 +72,8 @@ def _check_name(stream: str) -> None:
         raise InvalidAppend(f"{stream!r} cannot name a stream; give some text")
 
 
-def _check_place(fact: Recorded, previous: bytes) -> None:
+def check_place(fact: Recorded, previous: bytes) -> None:
+    """Refuse an event that cannot stand after ``previous``. Raises :class:`InvalidAppend`."""
     # The digest covers salt and payload as one: a fixed length keeps their boundary.
     if fact.salt is not None and len(fact.salt) != SALT_BYTES:
         raise InvalidAppend(f"a salt has {SALT_BYTES} bytes, not {len(fact.salt)}")

@@ -156,14 +156,16 @@ class UnknownEvent(StoreError):
 class InvalidExport(StoreError):
     """A serialized session that is not whole: edited, reordered, cut, or of another format.
 
-    ``version`` is the place of the first event found wrong, 0 for the envelope.
+    ``version`` is the place of the first event found wrong, 0 for the envelope; ``line`` is that
+    of a file of lines, else 0.
     """
 
-    def __init__(self, reason: str, *, version: int = 0, advice: str = "") -> None:
-        place = f"event {version}" if version else "export"
+    def __init__(self, reason: str, *, version: int = 0, line: int = 0, advice: str = "") -> None:
+        place = f"line {line}" if line else f"event {version}" if version else "export"
         super().__init__(f"{place}: {reason}. Nothing was imported. {advice}".rstrip())
         self.reason = reason
         self.version = version
+        self.line = line
 
 
 class InvalidNote(StoreError):

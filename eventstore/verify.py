@@ -35,13 +35,14 @@ LEVELS: tuple[Level, ...] = ("heads", "chain", "full")
 MOST = 1000
 """How many findings are kept; the rest are only counted."""
 
-_START = Head(0, GENESIS)
+START = Head(0, GENESIS)
 
 
 class Finding(msgspec.Struct, frozen=True):
     """Something that is wrong. ``version`` and ``position`` are 0 where there is none to name.
 
     ``expected`` and ``actual`` are given where the reason compares two things; hashes in hex.
+    ``line`` is that of a file of lines, from 1.
     """
 
     stream: str
@@ -50,6 +51,7 @@ class Finding(msgspec.Struct, frozen=True):
     reason: str
     expected: str = ""
     actual: str = ""
+    line: int = 0
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -85,7 +87,7 @@ class Inspectable(Protocol):
         ...
 
 
-class _Walk:
+class Walk:
     """What is counted and found along the way."""
 
     def __init__(self, level: Level, log: EventLog | None) -> None:
@@ -95,18 +97,22 @@ class _Walk:
         self.log = log
         self.events = self.attachments = self.omitted = self.unread = self.unlinked = 0
         self.findings: list[Finding] = []
+        self.line = 0
 
     def find(self, finding: Finding) -> None:
+        """Keep a finding, with the line that is read."""
         if len(self.findings) < MOST:
-            self.findings.append(finding)
+            self.findings.append(msgspec.structs.replace(finding, line=self.line))
         else:
             self.omitted += 1
 
     def at(self, fact: Recorded, reason: str, expected: object = "", actual: object = "") -> None:
+        """Find something about an event."""
         place = (fact.stream, fact.version, fact.position or 0)
         self.find(Finding(*place, reason, str(expected), str(actual)))
 
     def corrupt(self, error: CorruptLog) -> None:
+        """Find what an error says."""
         self.find(Finding(error.stream, error.version, 0, error.reason))
 
     def step(self, fact: Recorded, previous: Head) -> Head:
@@ -157,6 +163,7 @@ class _Walk:
                 self.at(fact, "an attachment is missing or not whole", blob.digest)
 
     def result(self, streams: int, head: Head | None = None) -> Verification:
+        """What came of it."""
         return Verification(
             self.level,
             streams,
@@ -172,8 +179,8 @@ class _Walk:
 
 def verify_stream(log: EventLog, stream: str, *, level: Level = "chain") -> Verification:
     """Check one stream, the inherited events included. One that does not exist has no head."""
-    walk = _Walk(level, log)
-    previous, head = _START, None
+    walk = Walk(level, log)
+    previous, head = START, None
     try:
         head = log.head(stream)
         for fact in log.read(stream, until=head.version if head else 0):
@@ -181,7 +188,7 @@ def verify_stream(log: EventLog, stream: str, *, level: Level = "chain") -> Veri
     except CorruptLog as error:
         walk.corrupt(error)
     else:
-        if (head or _START) != previous:
+        if (head or START) != previous:
             reason = "the stream does not end at its head"
             walk.find(Finding(stream, previous.version, 0, reason, _said(head), _said(previous)))
     return walk.result(1 if head else 0, head)
@@ -192,7 +199,7 @@ def verify_log(log: EventLog, *, level: Level = "chain") -> Verification:
 
     A log that is written to meanwhile is checked as far as it was at the start.
     """
-    walk = _Walk(level, log)
+    walk = Walk(level, log)
     listed = {info.stream: info for info in log.streams()}
     feed = _Feed(walk, listed)
     try:
@@ -210,7 +217,7 @@ def verify_log(log: EventLog, *, level: Level = "chain") -> Verification:
 class _Feed:
     """The feed of a log: many streams at once, each gone on with where it was left."""
 
-    def __init__(self, walk: _Walk, listed: dict[str, StreamInfo]) -> None:
+    def __init__(self, walk: Walk, listed: dict[str, StreamInfo]) -> None:
         self._walk = walk
         self._listed = listed
         self._heads: dict[str, Head] = {}
@@ -248,14 +255,14 @@ class _Feed:
     def _beginning(self, fact: Recorded) -> Head:
         """What a stream's own first event must follow: nothing, or its fork point."""
         if fact.type != core.FORKED:
-            return _START
+            return START
         try:
             event = fact.event
         except (CorruptLog, UnknownEvent):
             return self._inherited(fact)
         if isinstance(event, SessionForked):
             return Head(event.at, bytes.fromhex(event.parent_hash))
-        return _START
+        return START
 
     def _inherited(self, fact: Recorded) -> Head:
         """The fork point as the log has it, where the fork itself does not tell."""
@@ -265,7 +272,7 @@ class _Feed:
             points = list(log.read(fact.stream, after=fact.version - 2, until=fact.version - 1))
         except CorruptLog:
             points = []
-        return points[0].head if points else _START
+        return points[0].head if points else START
 
     def end(self, log: EventLog) -> None:
         """Compare what was walked with what the log lists, and how forks hang together."""
@@ -321,8 +328,8 @@ class _Feed:
 
 def verify_export(data: Mapping[str, Any], *, level: Level = "full") -> Verification:
     """Check an export, as ``session.to_dict()`` gives it. It needs no log."""
-    walk = _Walk("chain" if level == "full" else level, None)
-    previous = _START
+    walk = Walk("chain" if level == "full" else level, None)
+    previous = START
     try:
         entries = parse_entries(data)
         for fact in entries:

@@ -31,6 +31,7 @@ COMMANDS = {
     "replay": "Replay sessions offline, and say what would be different today.",
     "fork": "Branch off a new session at a revision.",
     "rewind": "Let a session show again what it showed at a revision.",
+    "backup": "Copy a log to a new file while others write to it.",
 }
 
 

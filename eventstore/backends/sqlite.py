@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +17,7 @@ from agent.eventstore import core
 from agent.eventstore.backends import sqlite_reading as reading
 from agent.eventstore.backends import sqlite_writing as writing
 from agent.eventstore.backends.sqlite_connection import Shared, open_connection
-from agent.eventstore.backends.sqlite_file import MEMORY, LogFile
+from agent.eventstore.backends.sqlite_file import MEMORY, LogFile, is_archive
 from agent.eventstore.backends.sqlite_writer import Writer
 from agent.eventstore.errors import AttachmentMissing, CorruptLog, StoreUnusable
 from agent.eventstore.log import Durability, StreamInfo
@@ -25,7 +26,7 @@ from agent.eventstore.record import Head, Prepared, Recorded
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterator, Sequence
 
     from agent.eventstore.verify import Finding
 
@@ -55,6 +56,7 @@ class SQLiteLog:
         file = LogFile(name)
         self._writer = Writer(Shared(file, connect))
         self._reader = Shared(file, connect)
+        self._connect = connect
         if self.path == MEMORY:
             self.durability = Durability.MEMORY
             self._reader = self._writer.shared
@@ -168,6 +170,20 @@ class SQLiteLog:
         with self._reader.exclusive() as db:
             found = reading.strays(db)
         yield from found
+
+    @contextmanager
+    def snapshot(self) -> Generator[sqlite3.Connection]:
+        """A connection of its own that sees the log as it is now; nobody waits for it."""
+        if self.path == MEMORY:
+            with self._reader.exclusive() as db:
+                yield db
+            return
+        with self._reader.exclusive():  # makes the file, if it is new
+            pass
+        with closing(self._connect(archive=is_archive(self._reader.path))) as db:
+            db.execute("BEGIN")
+            db.execute("SELECT count(*) FROM streams").fetchone()  # begins the reading
+            yield db
 
     def close(self) -> None:
         self._reader.close()

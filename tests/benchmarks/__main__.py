@@ -7,6 +7,7 @@ from types import ModuleType
 from tests.benchmarks import (
     clients,
     deltas,
+    exporting,
     forking,
     import_cost,
     persisting,
@@ -32,6 +33,7 @@ ALL = (
     travel,
     verifying,
     tables,
+    exporting,
 )
 
 

@@ -44,7 +44,7 @@ def figures() -> Iterator[Figure]:
     """Building from nothing, catching up with one turn, and searches, each as a user calls it."""
     with tempfile.TemporaryDirectory() as folder:
         log = SQLiteLog(Path(folder, "log.db"), durability="os")
-        _fill(log)
+        fill(log, SESSIONS, EVENTS)
         tables = Tables(log, Path(folder, "tables.db"))
         start = time.perf_counter()
         count = tables.catch_up()
@@ -88,11 +88,11 @@ def _ms(work: Callable[[], object]) -> float:
     return median(samples)
 
 
-def _fill(log: SQLiteLog) -> None:
+def fill(log: SQLiteLog, sessions: int, events: int) -> None:
     """Put sessions into a log, as fast as rows can be hashed and written."""
-    turns = EVENTS // SESSIONS // TURN
+    turns = events // sessions // TURN
     payloads = [list(map(_prepared, _turn(number))) for number in range(97)]
-    for number in range(SESSIONS):
+    for number in range(sessions):
         name, parent = f"session {number}", f"session {number - 1}"
         if number % FORKS == FORKS - 1:
             (at,) = log.read(parent, after=TURN, until=TURN + 1)

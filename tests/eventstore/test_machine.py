@@ -1,6 +1,7 @@
 """Any sequence of calls, on both logs at once, held against a model that is obviously right."""
 
 import hashlib
+import io
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -23,6 +24,10 @@ from agent.eventstore.errors import (
     UnknownStream,
 )
 from agent.eventstore.export import export_events, import_events, parse_export
+from agent.eventstore.jsonl.checking import verify_jsonl
+from agent.eventstore.jsonl.importing import import_log
+from agent.eventstore.jsonl.lines import Counts
+from agent.eventstore.jsonl.writing import write_log
 from agent.eventstore.log import EventLog
 from agent.eventstore.record import Head, Prepared, Recorded, record
 
@@ -129,6 +134,13 @@ def outcome(call: Callable[[], object]) -> object:
         return call()
     except StoreError as error:
         return type(error), getattr(error, "expected", None), getattr(error, "actual", None)
+
+
+def lines_of(log: EventLog, names: list[str] | None = None) -> bytes:
+    """Streams as lines."""
+    file = io.BytesIO()
+    write_log(log, file, names)
+    return file.getvalue()
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -289,6 +301,33 @@ class LogMachine(RuleBasedStateMachine):
             lambda: self.model.take(name, facts), lambda log: import_events(log, name, export)
         )
 
+    @rule(number=numbers, alone=rarely, in_sqlite=rarely)
+    def carry(self, number: int, alone: bool, in_sqlite: bool) -> None:
+        """Write all streams, or one, as lines, and take these into a new log, twice."""
+        names = [self.stream(number)] if alone and self.model.streams else None
+        written = lines_of(self.memory, names)
+        assert written == lines_of(self.sqlite, names)
+        assert verify_jsonl(io.BytesIO(written)).findings == []
+        log = SQLiteLog(":memory:") if in_sqlite else MemoryLog()
+        self.taken(log, written, list(self.model.streams) if names is None else names)
+        log.close()
+
+    def taken(self, log: EventLog, written: bytes, names: list[str]) -> None:
+        """Take lines into an empty log: it holds the same, each event once, and writes the same."""
+        new = import_log(log, io.BytesIO(written), check_name=str)
+        rows = {name: self.model.streams[name] for name in names}
+        assert [info.stream for info in log.streams()] == sorted(names)
+        for name in names:
+            facts = [anywhere(row.fact) for row in rows[name]]
+            assert facts == [anywhere(fact) for fact in log.read(name)]
+        own = {row for stream in rows.values() for row in stream}
+        held = [fact.hash for fact in log.read_all()]
+        assert (len(names), len(held)) == (new.sessions, new.events)
+        assert len(held) <= len(own)
+        assert lines_of(log) == written
+        assert import_log(log, io.BytesIO(written), check_name=str) == Counts(0, 0, 0)
+        assert held == [fact.hash for fact in log.read_all()]
+
     @rule()
     def reopen(self) -> None:
         """Open the file again."""
@@ -352,6 +391,11 @@ class LogMachine(RuleBasedStateMachine):
 def unplaced(fact: Recorded) -> Recorded:
     """An event without its position, which the model does not know."""
     return msgspec.structs.replace(fact, position=None)
+
+
+def anywhere(fact: Recorded) -> Recorded:
+    """An event without the stream that holds it: copies become forks that share it."""
+    return msgspec.structs.replace(fact, position=None, stream="")
 
 
 class TestLogMachine(LogMachine.TestCase):
