@@ -46,12 +46,11 @@ def as_markdown(seen: Seen) -> Handover:
 def as_messages(seen: Seen, format: str) -> Handover:  # noqa: A002 - what callers call it
     """The visible conversation in a provider's own words, as fields of a request body.
 
-    Signatures and the like go along for the model of that provider that was asked last, and the
-    body names it. Attachments that are not there any more are named in words. Raises
-    :class:`UnknownProvider`.
+    Signatures and the like go along for one model, which the body names. Attachments that are not
+    there any more are named in words. Raises :class:`UnknownProvider`.
     """
     state = seen.state.conversation
-    model = _asked(seen.facts, format)
+    model = _model(seen, format)
     attachments = dict(_attachments(state.messages, seen.get_blob))
     body, lost = written(state.messages, format, state.system, model, attachments)
     opened = Loss("messages of the open turn", len(state.turn.messages) if state.turn else 0)
@@ -59,14 +58,15 @@ def as_messages(seen: Seen, format: str) -> Handover:  # noqa: A002 - what calle
     return Handover({"model": model, **body} if model else body, left_out)
 
 
-def _asked(facts: Sequence[Recorded], provider: str) -> str:
-    """The model of a provider that was asked last, "" if none was."""
-    for fact in reversed(facts):
+def _model(seen: Seen, provider: str) -> str:
+    """The model of a provider that was asked last, else one whose messages were brought, or ""."""
+    for fact in reversed(seen.facts):
         if fact.type == "model.requested" and fact.payload is not None:
             event = fact.event
             if isinstance(event, ModelRequested) and event.provider == provider:
                 return event.model
-    return ""
+    said = (part.opaque for message in seen.state.conversation.messages for part in message.parts)
+    return next((one.model for one in said if one is not None and one.provider == provider), "")
 
 
 def _attachments(

@@ -109,9 +109,9 @@ class Past(Bound):
     def to_messages(self, format: str, at: int | None = None) -> dict[str, Any]:  # noqa: A002
         """The history in a provider's own words: fields of a request body, attachments included.
 
-        ``format`` is a name that ``Agent(provider=...)`` takes. The body names the model of that
-        provider that was asked last, to which alone signatures and the like go back. Attachments
-        that the format does not take, or that are gone, are named in words. Raises
+        ``format`` is a name that ``Agent(provider=...)`` takes. Signatures and the
+        like go along for the model of that provider that was asked last, which the body then names.
+        Attachments that the format does not take, or that are gone, are named in words. Raises
         :class:`UnknownProvider`, and :class:`UnknownStream` for a version that there is not.
         """
         return as_messages(self._seen(at), format).content

@@ -35,6 +35,7 @@ Kind = Literal[
     "calls",
     "what only its provider understands",
     "marks of the system prompt",
+    "borders in the system prompt",
     "fields of the body",
 ]
 """Events are the log itself: times, hashes, and how everything came to be."""

@@ -32,7 +32,8 @@ def read_messages(
     ``data`` is a list of messages or a whole request body, as JSON values or the objects of the
     vendor's own client; ``format`` a name that ``Agent(provider=...)`` takes. Signatures and other
     things that only their model understands go back to ``model`` (by default the body's) of that
-    provider. Raises :class:`UnknownProvider`, :class:`InvalidPrompt`.
+    provider. ``left_out`` of the result says what a session cannot take, such as the body's other
+    fields. Raises :class:`UnknownProvider`, :class:`InvalidPrompt`.
 
     >>> read_messages([{"role": "user", "content": "Hello"}], "openai").messages[0].text
     'Hello'
@@ -45,11 +46,15 @@ def read_messages(
             f"a request body of {format} holds its messages as {provider.conversation[0]!r}; this "
             f"one has {', '.join(body) or 'nothing'}"
         )
+    _check_objects(provider.conversation[0], body[provider.conversation[0]])
     asked = model or body.get("model") or ""
     try:
-        return provider.read_body(body, provider.origin(str(asked)))
+        found = provider.read_body(body, provider.origin(str(asked)))
     except MalformedResponse as error:
         raise InvalidPrompt(f"a message cannot be kept: {error}") from error
+    others = tuple(name for name in body if name not in (*provider.conversation, "model"))
+    lost = summed([*found.left_out, Loss("fields of the body", len(others), others)])
+    return msgspec.structs.replace(found, left_out=lost)
 
 
 def write_messages(
@@ -132,6 +137,13 @@ def written(
         before, asked = message, said
     body: Object = msgspec.json.decode(frame.start + b",".join(items) + frame.end)
     return Written({name: body[name] for name in provider.conversation if name in body}, lost)
+
+
+def _check_objects(field: str, value: object) -> None:
+    """Raise :class:`InvalidPrompt` for an item that no reader would see."""
+    for place, item in enumerate(cast("list[object]", value) if isinstance(value, list) else ()):
+        if not isinstance(item, dict):
+            raise InvalidPrompt(f"{field}[{place}] is no object; {field} is a list of objects")
 
 
 def _plain(data: object) -> Any:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from agent.engine.errors import InvalidPrompt
 from agent.engine.providers.messages.blocks import Block
-from agent.engine.providers.transcript import MessageReader, Transcript, blob_of, joined
+from agent.engine.providers.transcript import (
+    MessageReader,
+    Transcript,
+    blob_of,
+    joined,
+    names_besides,
+    transcript,
+)
 from agent.engine.providers.wire import Object, as_object, as_objects, as_string
 from agent.eventstore.messages import (
     Blob,
@@ -31,9 +38,10 @@ if TYPE_CHECKING:
 
 def read_body(body: Object, origin: Origin) -> Transcript:
     """The conversation of a body. Raises :class:`InvalidPrompt`."""
-    texts = [as_string(item.get("text")) for item in _items(body.get("system"))]
+    system = _items(body.get("system"))
+    texts = [as_string(item.get("text")) for item in system]
     messages = joined(_Messages(origin).read(as_objects(body.get("messages"))))
-    return Transcript("\n\n".join(texts) or None, messages)
+    return transcript(texts, names_besides(system, "type", "text"), messages)
 
 
 def _items(content: object) -> list[Object]:
