@@ -9,6 +9,7 @@ from agent.engine.prices import cost_of
 from agent.engine.providers.formats import written
 from agent.eventstore.errors import AttachmentMissing
 from agent.eventstore.events import ModelRequested
+from agent.eventstore.messages import every_part
 from agent.projections.losses import Loss, of_log, of_messages, of_usage, summed
 from agent.projections.markdown import markdown
 
@@ -65,7 +66,8 @@ def _model(seen: Seen, provider: str) -> str:
             event = fact.event
             if isinstance(event, ModelRequested) and event.provider == provider:
                 return event.model
-    said = (part.opaque for message in seen.state.conversation.messages for part in message.parts)
+    messages = seen.state.conversation.messages
+    said = (part.opaque for message in messages for part in every_part(message.parts))
     return next((one.model for one in said if one is not None and one.provider == provider), "")
 
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from agent.eventstore.messages import ToolResultPart
+from agent.eventstore.messages import every_part
 from agent.eventstore.values import metadata_dict
 from agent.projections.usage import model_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from agent.eventstore.messages import Message, Opaque, Part
+    from agent.eventstore.messages import Message, Opaque
     from agent.eventstore.record import Recorded
     from agent.projections.session import SessionState
 
@@ -36,6 +36,7 @@ Kind = Literal[
     "what only its provider understands",
     "marks of the system prompt",
     "borders in the system prompt",
+    "roles of system messages",
     "fields of the body",
 ]
 """Events are the log itself: times, hashes, and how everything came to be."""
@@ -88,15 +89,8 @@ def of_messages(messages: Iterable[Message]) -> Iterator[Loss]:
     """What a text for people leaves out of messages: bytes, and what only providers read."""
     for message in messages:
         yield Loss("attachments", sum(1 for _ in message.blobs()))
-        yield from _of_providers(message.parts)
-
-
-def _of_providers(parts: Iterable[Part]) -> Iterator[Loss]:
-    for part in parts:
-        if part.opaque is not None:
-            yield of_provider(part.opaque)
-        if isinstance(part, ToolResultPart):
-            yield from _of_providers(part.content)
+        opaque = (part.opaque for part in every_part(message.parts))
+        yield from (of_provider(one) for one in opaque if one is not None)
 
 
 def of_provider(opaque: Opaque) -> Loss:

@@ -89,7 +89,7 @@ def _take_lines(data: BinaryIO, db: Path | None, session: str | None) -> None:
         raise click.UsageError("in jsonl each session has its name; --session is for one alone")
     with _writing(db) as store, bar("importing") as progress:
         new = store.import_(data, progress=progress)
-    click.echo(f"{new.sessions} sessions, {new.events} events")
+    click.echo(f"sessions: {new.sessions:,}, events: {new.events:,}")
 
 
 def _take_value(value: Any, name: str | None, db: Path | None, session: str | None) -> None:  # noqa: ANN401 - JSON
@@ -104,9 +104,16 @@ def _take_session(data: Mapping[str, Any], db: Path | None, session: str | None)
     from agent.engine.agent import Agent  # noqa: PLC0415 - slow to import
     from agent.engine.scripted import ScriptedModel  # noqa: PLC0415
     from agent.engine.session import Session  # noqa: PLC0415
+    from agent.engine.stores import checked_export  # noqa: PLC0415
+    from agent.eventstore.export import holds  # noqa: PLC0415
 
     with _writing(db) as store:
-        taken = Session.from_dict(data, Agent(ScriptedModel([]), store=store), session)
+        agent = Agent(ScriptedModel([]), store=store)
+        key = None if session is None else agent.new_key(session)
+        if key is not None and holds(store.log, key, checked_export(data).head):
+            taken = agent.session(key)
+        else:
+            taken = Session.from_dict(data, agent, key)
         click.echo(one_line(f"{taken.session_id}@{taken.version}"))
 
 

@@ -111,13 +111,13 @@ def parted(
 
 
 def transcript(
-    texts: Iterable[str], marks: Iterable[str], messages: Iterable[Message]
+    texts: Iterable[str], marks: Iterable[str], messages: Iterable[Message], *more: Loss
 ) -> Transcript:
     """What was read: a session's system prompt is one text, without the ``marks`` on its pieces."""
     pieces, named = [text for text in texts if text], list(marks)
     borders = Loss("borders in the system prompt", max(len(pieces) - 1, 0))
     lost = Loss("marks of the system prompt", len(named), tuple(named))
-    return Transcript("\n\n".join(pieces) or None, tuple(messages), summed((borders, lost)))
+    return Transcript("\n\n".join(pieces) or None, tuple(messages), summed((borders, lost, *more)))
 
 
 def names_besides(items: Iterable[Object], *said: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from agent.eventstore.messages import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    every_part,
 )
 from agent.projections.losses import Loss, of_provider
 
@@ -67,17 +68,10 @@ def unsaid(
     origin = provider.origin(model)
     transcript = provider.read_body(body, origin)
     heard = _Heard(transcript.system or "", transcript.messages)
-    for part in _flat(message.parts):
+    for part in every_part(message.parts):
         if part.opaque is not None and origin.own(part.opaque) is None:
             yield of_provider(part.opaque)
         yield heard.lacks(part)
-
-
-def _flat(parts: Iterable[Part]) -> Iterator[Part]:
-    for part in parts:
-        yield part
-        if isinstance(part, ToolResultPart):
-            yield from part.content
 
 
 _NOTHING = Loss("what only its provider understands", 0)
@@ -87,7 +81,7 @@ class _Heard:
     """What is understood of items that are read again."""
 
     def __init__(self, system: str, messages: Iterable[Message]) -> None:
-        parts = [part for message in messages for part in _flat(message.parts)]
+        parts = [part for message in messages for part in every_part(message.parts)]
         self._text = system + "".join(p.text for p in parts if isinstance(p, TextPart))
         self._reasoning = "".join(p.text for p in parts if isinstance(p, ReasoningPart))
         self._refusals = "".join(p.text for p in parts if isinstance(p, RefusalPart))

@@ -28,6 +28,7 @@ from agent.eventstore.messages import (
     ToolCallPart,
     ToolResultPart,
 )
+from agent.projections.losses import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +41,10 @@ def read_body(body: Object, origin: Origin) -> Transcript:
     """The conversation of a body. Raises :class:`InvalidPrompt`."""
     system = _items(body.get("system"))
     texts = [as_string(item.get("text")) for item in system]
-    messages = joined(_Messages(origin).read(as_objects(body.get("messages"))))
-    return transcript(texts, names_besides(system, "type", "text"), messages)
+    items = as_objects(body.get("messages"))
+    roles = Loss("roles of system messages", sum(item.get("role") == "system" for item in items))
+    messages = joined(_Messages(origin).read(items))
+    return transcript(texts, names_besides(system, "type", "text"), messages, roles)
 
 
 def _items(content: object) -> list[Object]:
