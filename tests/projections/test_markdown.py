@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
@@ -106,7 +106,6 @@ def expected(message: Message, place: int) -> list[str]:
     return [f"## {place}. {role}", *filter(None, headings)]
 
 
-@settings(deadline=None)
 @given(st.lists(messages, max_size=4), texts, texts, texts)
 def test_recorded_text_forges_nothing(said: list[Message], name: str, title: str, system: str):
     """Whatever was said, a parser finds the headings of ours alone, and no HTML and no image."""
