@@ -62,7 +62,7 @@ def as_messages(seen: Seen, format: str) -> Handover:  # noqa: A002 - what calle
 def _model(seen: Seen, provider: str) -> str:
     """The model of a provider that was asked last, else one whose messages were brought, or ""."""
     for fact in reversed(seen.facts):
-        if fact.type == "model.requested" and fact.payload is not None:
+        if fact.type == "model.requested":
             event = fact.event
             if isinstance(event, ModelRequested) and event.provider == provider:
                 return event.model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 import msgspec
 
 from agent.engine.bound import Bound
+from agent.engine.erasing import Erased, erase
 from agent.engine.errors import LONGEST_KEY, ConfigurationError, InvalidSessionId
 from agent.engine.prices import cost_of_call
 from agent.engine.settings import check_seconds
@@ -33,13 +34,14 @@ from agent.projections import session as projection
 from agent.projections.conversation import metadata_of
 from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
+from agent.projections.tables.checking import Checked
 from agent.projections.tables.tables import Tables
 
 if TYPE_CHECKING:
     from agent.eventstore.jsonl.lines import Counts, Progress
     from agent.eventstore.log import EventLog, StreamInfo
     from agent.eventstore.record import Recorded
-    from agent.eventstore.verify import Level, Verification
+    from agent.eventstore.verify import Level, Reached, Verification
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
@@ -128,14 +130,45 @@ class LogStore(Bound, SessionStore):
             if found is not None:
                 yield found
 
-    def verify(self, *, level: Level = "chain") -> Verification:
+    def verify(self, *, level: Level = "chain", progress: Reached | None = None) -> Verification:
         """Check the whole log: what is wrong comes as findings, not as an error.
 
         ``"heads"`` looks at versions and positions, ``"chain"`` recomputes each hash from the
-        stored bytes, ``"full"`` decodes all payloads and reads all attachments as well. Raises
+        stored bytes, ``"full"`` decodes all payloads, reads all attachments, and compares the
+        tables beside the log, if there are any. ``progress`` is told each position. Raises
         ``ValueError`` for another level.
         """
-        return verify_log(self.log, level=level)
+        found = verify_log(self.log, level=level, progress=progress)
+        return self.with_tables(found) if level == "full" else found
+
+    def with_tables(self, found: Verification) -> Verification:
+        """What was found in the log, and whether the tables beside it say the same."""
+        checked = self.verify_tables()
+        findings = [*found.findings, *checked.findings]
+        return msgspec.structs.replace(found, findings=findings, rows=checked.rows)
+
+    def verify_tables(self) -> Checked:
+        """Whether the tables beside the log, if there are any, say what the log says."""
+        return Checked(0, [])
+
+    def erase(
+        self,
+        session_id: str,
+        versions: Collection[int] | None = None,
+        *,
+        reason: str = "",
+        forks: bool = False,
+    ) -> Erased:
+        """Erase, for good, what some events of a session say, or all of them.
+
+        What is left says that they happened: types, times, ids, names of tools, tokens. The chain
+        of hashes still verifies, and a ``payload.erased`` with the reason stands in the log.
+        Raises :class:`SharedEvents` if other sessions share them, unless ``forks`` says that they
+        may lose them too; :class:`NothingToErase`, :class:`UnknownStream`; :class:`OwnerAlive`
+        while somebody runs a turn in one of them.
+        """
+        key, sources = checked_key(session_id), self._sources
+        return erase(self.log, key, versions, reason=reason, forks=forks, sources=sources)
 
     def export(
         self,
@@ -254,9 +287,44 @@ class SQLiteStore(LogStore):
         in_memory = os.fsdecode(path) == ":memory:"
         self._tables = None if in_memory else Path(path).absolute().with_suffix(".tables.db")
 
+    def erase(
+        self,
+        session_id: str,
+        versions: Collection[int] | None = None,
+        *,
+        reason: str = "",
+        forks: bool = False,
+        vacuum: bool = True,
+    ) -> Erased:
+        """As :meth:`LogStore.erase`; then the texts are gone from the tables beside the file, too.
+
+        The file is written anew at the end, because pages that it holds no more keep their bytes.
+        That takes as long as copying it, and room for a copy; ``vacuum=False`` leaves it to a
+        later :meth:`vacuum`. Raises :class:`StoreBusy` if somebody reads an older state to the end.
+        """
+        found = super().erase(session_id, versions, reason=reason, forks=forks)
+        if self._tables is not None and self._tables.exists():
+            self.tables().catch_up()
+        if not vacuum:
+            return found
+        self.vacuum()
+        return msgspec.structs.replace(found, vacuumed=True)
+
+    def vacuum(self) -> None:
+        """Write the file anew, so that no byte is left of what was deleted or erased.
+
+        Others may go on reading and writing. Needs room for a copy. Raises :class:`StoreBusy` when
+        somebody does not let go of an older state, :class:`StoreFull`.
+        """
+        self._file.vacuum()
+
     def tables(self, path: str | os.PathLike[str] | None = None) -> Tables:
         """As :meth:`LogStore.tables`."""
         return super().tables(path or self._tables)
+
+    def verify_tables(self) -> Checked:
+        """As :meth:`LogStore.verify_tables`: those beside the file of the sessions."""
+        return Checked(0, []) if self._tables is None else self.tables().verify()
 
     def backup(
         self,

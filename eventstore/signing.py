@@ -1,32 +1,33 @@
-"""Signed heads: checkpoints to keep elsewhere, against truncation and rewriting.
+"""Signed heads: notes to keep elsewhere, against truncation and rewriting.
 
-A checkpoint is a note of three lines (C2SP tlog-checkpoint: origin, size, root hash) under an
-Ed25519 signature (C2SP signed-note). The root is that of an RFC 6962 Merkle tree, so other tools
-can handle it. For a whole log the origin is the key's name, and the leaves are its events by
-position: ``position u64 | version u64 | hash | stream name``, big-endian, which also covers
-what no chain does. For a stream the origin is ``name/stream``, percent-encoded, the size its
-version, and the leaves are the hashes of its events, so an export can be checked as well.
-
-Needs the extra ``sign``: ``pip install 'agent-sessions[sign]'``.
+A note is a checkpoint (:mod:`agent.eventstore.checkpoints`) with a signature
+(:mod:`agent.eventstore.notes`). Needs the extra ``sign``: ``pip install 'agent-sessions[sign]'``.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import re
-import struct
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agent.eventstore.errors import CorruptLog, InvalidExport, InvalidNote, UnknownStream
+from agent.eventstore import core
+from agent.eventstore.checkpoints import (
+    Mark,
+    Tree,
+    checkpoint_of_log,
+    checkpoint_of_stream,
+    hashed,
+    opened,
+    origin_of,
+    placed,
+)
+from agent.eventstore.errors import CorruptLog, InvalidExport, UnknownStream
 from agent.eventstore.export import parse_entries
 from agent.eventstore.verify import (
     Finding,
     Level,
+    Reached,
     Verification,
     verify_export,
     verify_log,
@@ -35,136 +36,21 @@ from agent.eventstore.verify import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from types import ModuleType
 
+    from agent.eventstore.checkpoints import Checkpoint
     from agent.eventstore.log import EventLog
+    from agent.eventstore.notes import SigningKey, VerifyingKey
     from agent.eventstore.record import Recorded
 
-_ED25519 = b"\x01"
-_PRIVATE = "PRIVATE+KEY+"
-_KEY_BYTES = 32
-_SIGNATURE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
-_PLACE = struct.Struct(">QQ")
+SHORTER = "the end is missing that a signed head covers"
+OTHER = "it holds other events than a signed head covers"
+GONE = "the session is missing that a signed head covers"
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
-    """What a note signs: whose tree, of how many events, with which root."""
-
-    origin: str
-    size: int
-    root: bytes
-
-    @property
-    def text(self) -> str:
-        """The three lines."""
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
-
-
-class VerifyingKey(msgspec.Struct, frozen=True):
-    """The public half: give it to whoever is to check your notes."""
-
-    name: str
-    public: bytes
-
-    @property
-    def id(self) -> bytes:
-        """The four bytes that stand before each signature."""
-        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:4]
-
-    @property
-    def text(self) -> str:
-        """The key in one line: ``name+id+base64``."""
-        return f"{self.name}+{self.id.hex()}+{base64.b64encode(_ED25519 + self.public).decode()}"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``text`` back. Raises :class:`InvalidNote`."""
-        name, id_, data = _fields(text)
-        key = cls(name, data)
-        if key.id.hex() != id_:
-            raise InvalidNote("the key's id is not that of its name and bytes")
-        return key
-
-    def open(self, note: str) -> str:
-        """The text of a note that this key signed. Raises :class:`InvalidNote`."""
-        text, separator, signatures = note.rpartition("\n\n")
-        if not separator or not signatures.endswith("\n"):
-            raise InvalidNote("it has no signatures")
-        text += "\n"
-        if any(character < " " and character != "\n" for character in note):
-            raise InvalidNote("it holds control characters")
-        found = [_signature(line) for line in signatures[:-1].split("\n")]
-        own = [data[4:] for name, data in found if (name, data[:4]) == (self.name, self.id)]
-        if not own:
-            raise InvalidNote(f"it is not signed by {self.name}")
-        for signature in own:
-            self._check(signature, text)
-        return text
-
-    def _check(self, signature: bytes, text: str) -> None:
-        ed25519, exceptions = _cryptography()
-        try:
-            ed25519.Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text.encode())
-        except exceptions.InvalidSignature:
-            raise InvalidNote(f"the signature of {self.name} does not match") from None
-
-
-class SigningKey(msgspec.Struct, frozen=True):
-    """The private half, with the name under which it signs: that of the log, as a URL has it.
-
-    ``text`` holds the secret; ``repr`` does not.
-    """
-
-    name: str
-    seed: bytes
-
-    @classmethod
-    def generate(cls, name: str) -> Self:
-        """A new key. Raises :class:`InvalidNote` for a name with spaces or a plus."""
-        ed25519, _ = _cryptography()
-        return cls(_checked(name), ed25519.Ed25519PrivateKey.generate().private_bytes_raw())
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``text`` back. Raises :class:`InvalidNote`."""
-        if not text.startswith(_PRIVATE):
-            raise InvalidNote(f"a private key starts with {_PRIVATE}")
-        name, id_, data = _fields(text.removeprefix(_PRIVATE))
-        key = cls(name, data)
-        if key.verifying.id.hex() != id_:
-            raise InvalidNote("the key's id is not that of its name and bytes")
-        return key
-
-    @property
-    def text(self) -> str:
-        """The secret in one line."""
-        data = base64.b64encode(_ED25519 + self.seed).decode()
-        return f"{_PRIVATE}{self.name}+{self.verifying.id.hex()}+{data}"
-
-    @property
-    def verifying(self) -> VerifyingKey:
-        """The public half."""
-        return VerifyingKey(self.name, self._private().public_key().public_bytes_raw())
-
-    def sign(self, text: str) -> str:
-        """A note: the text, which ends with a newline, and its signature."""
-        if not text.endswith("\n") or any(char < " " and char != "\n" for char in text):
-            raise InvalidNote("its text must end with a newline and hold no control characters")
-        signature = base64.b64encode(self.verifying.id + self._private().sign(text.encode()))
-        return f"{text}\n— {self.name} {signature.decode()}\n"
-
-    def _private(self) -> Any:  # noqa: ANN401 - the library may be missing
-        ed25519, _ = _cryptography()
-        return ed25519.Ed25519PrivateKey.from_private_bytes(self.seed)
-
-    def __repr__(self) -> str:
-        return f"SigningKey({self.name!r})"
-
-
-def sign_log(log: EventLog, key: SigningKey) -> str:
+def sign_log(log: EventLog, key: SigningKey, *, progress: Reached | None = None) -> str:
     """Check a whole log and sign it. Raises :class:`CorruptLog` for the first thing found."""
-    _refuse(verify_log(log))
-    return key.sign(_checkpoint(key.name, map(_placed, log.read_all())).text)
+    _refuse(verify_log(log, progress=progress))
+    return key.sign(checkpoint_of_log(key.name, log.read_all()).text)
 
 
 def sign_stream(log: EventLog, stream: str, key: SigningKey) -> str:
@@ -173,20 +59,27 @@ def sign_stream(log: EventLog, stream: str, key: SigningKey) -> str:
     _refuse(found)
     if found.head is None:
         raise UnknownStream(f"there is no session {stream!r} to sign", stream=stream)
-    leaves = (fact.hash for fact in log.read(stream, until=found.head.version))
-    return key.sign(_checkpoint(origin_of(key.name, stream), leaves).text)
+    facts = log.read(stream, until=found.head.version)
+    return key.sign(checkpoint_of_stream(origin_of(key.name, stream), stream, facts).text)
 
 
 def verify_signed_log(
-    log: EventLog, note: str, key: VerifyingKey, *, level: Level = "chain"
+    log: EventLog,
+    note: str,
+    key: VerifyingKey,
+    *,
+    level: Level = "chain",
+    progress: Reached | None = None,
 ) -> Verification:
     """Check a log, and that it begins with what a note signed. Raises :class:`InvalidNote`.
 
-    Deleting a session purges events: sign anew after it.
+    After a session was deleted, the others are held against their heads in the note: ``deleted``
+    names it, and how the others follow each other is proven no more.
     """
     signed = opened(note, key, key.name)
-    found = verify_log(log, level=level)
-    return _compared(found, "", signed, log.read_all(), _placed)
+    found = verify_log(log, level=level, progress=progress)
+    differs = _difference(signed, log.read_all(), placed)
+    return _Marks(log, signed).explained(found, differs) if differs else found
 
 
 def verify_signed_stream(
@@ -195,7 +88,8 @@ def verify_signed_stream(
     """Check a stream, and that it begins with what a note signed. Raises :class:`InvalidNote`."""
     signed = opened(note, key, origin_of(key.name, stream))
     found = verify_stream(log, stream, level=level)
-    return _compared(found, stream, signed, log.read(stream), _hash)
+    differs = _difference(signed, log.read(stream), hashed)
+    return _Marks(log, signed).explained(found, differs) if differs else found
 
 
 def verify_signed_export(
@@ -205,40 +99,23 @@ def verify_signed_export(
     signed = opened(note, key, origin_of(key.name, stream))
     found = verify_export(data)
     try:
-        recorded = parse_entries(data)
+        recorded = list(parse_entries(data))
     except InvalidExport:
         return found
-    return _compared(found, stream, signed, recorded, _hash)
+    differs = _difference(signed, recorded, hashed)
+    hashes = {fact.version: fact.hash for fact in recorded}
+    broken = _first_broken(signed.marks, hashes.get) if differs else None
+    if broken and broken.reason == SHORTER:
+        last = max(hashes, default=0)
+        broken = msgspec.structs.replace(broken, version=last, actual=str(last))
+    return _with(found, [broken or differs]) if differs else found
 
 
-def opened(note: str, key: VerifyingKey, origin: str) -> Checkpoint:
-    """The checkpoint of a note for ``origin``. Raises :class:`InvalidNote`."""
-    lines = key.open(note).split("\n")
-    try:
-        name, size, root, *_ = lines
-        checkpoint = Checkpoint(name, int(size), base64.b64decode(root, validate=True))
-    except ValueError as error:
-        raise InvalidNote("it is no checkpoint") from error
-    if checkpoint.text.rstrip("\n") != "\n".join(lines[:3]) or len(checkpoint.root) != _KEY_BYTES:
-        raise InvalidNote("it is no checkpoint")
-    if checkpoint.origin != origin:
-        raise InvalidNote(f"it is of {checkpoint.origin}, not of {origin}")
-    return checkpoint
-
-
-def origin_of(name: str, stream: str) -> str:
-    """The origin of a stream's checkpoints."""
-    return f"{name}/{quote(stream, safe='')}"
-
-
-def _compared(
-    found: Verification,
-    stream: str,
-    signed: Checkpoint,
-    recorded: Iterable[Recorded],
-    leaf: Callable[[Recorded], bytes],
-) -> Verification:
-    tree, last, reason = _Tree(), None, ""
+def _difference(
+    signed: Checkpoint, recorded: Iterable[Recorded], leaf: Callable[[Recorded], bytes]
+) -> Finding | None:
+    """What the root of the tree tells: whether anything is missing, or other than it was."""
+    tree, last, reason = Tree(), None, ""
     try:
         for fact in recorded:
             if tree.size == signed.size:
@@ -247,103 +124,91 @@ def _compared(
             last = fact
     except CorruptLog as error:
         reason = error.reason
-    if tree.size < signed.size:
-        reason = reason or "the end is missing that a signed head covers"
-        expected, actual = str(signed.size), str(tree.size)
-    elif tree.root() != signed.root:
-        reason = "it holds other events than a signed head covers"
-        expected, actual = signed.root.hex(), tree.root().hex()
-    else:
-        return found
-    version = last.version if last and stream else 0
     position = (last.position or 0) if last else 0
-    finding = Finding(stream, version, position, reason, expected, actual)
-    return msgspec.structs.replace(found, findings=[*found.findings, finding])
+    if tree.size < signed.size:
+        size = str(signed.size), str(tree.size)
+        return Finding("", 0, position, reason or SHORTER, *size)
+    if tree.root() != signed.root:
+        return Finding("", 0, position, OTHER, signed.root.hex(), tree.root().hex())
+    return None
+
+
+class _Marks:
+    """Holds a log against the marks of a note."""
+
+    def __init__(self, log: EventLog, signed: Checkpoint) -> None:
+        self._log = log
+        self._signed: dict[str, list[Mark]] = {}
+        for mark in signed.marks:
+            self._signed.setdefault(mark.stream, []).append(mark)
+
+    def explained(self, found: Verification, differs: Finding) -> Verification:
+        """Where the difference is; a deletion since then explains one, if all else is as it was."""
+        deleted = self._deleted()
+        streams = (stream for stream in self._signed if stream not in deleted)
+        placed = [finding for stream in streams if (finding := self._broken(stream))]
+        if placed or not deleted:
+            return _with(found, placed or [differs])
+        return msgspec.structs.replace(found, deleted=sorted(deleted))
+
+    def _deleted(self) -> set[str]:
+        """The streams that the log says were deleted after they were signed."""
+        ends = {stream: marks[-1].position for stream, marks in self._signed.items()}
+        return {
+            fact.stream
+            for fact in self._log.read_all(after=min(ends.values(), default=0))
+            if fact.type == core.DELETED
+            and (fact.position or 0) > ends.get(fact.stream, fact.position or 0)
+        }
+
+    def _broken(self, stream: str) -> Finding | None:
+        marks = self._signed[stream]
+        try:
+            head = self._log.head(stream)
+            if head is None:
+                last = marks[-1]
+                place = (stream, last.version, last.position)
+                return Finding(*place, GONE, stream, self._renamed(last))
+            finding = _first_broken(marks, lambda version: self._hash(stream, version))
+        except CorruptLog as error:
+            return Finding(stream, error.version, 0, error.reason)
+        if finding and finding.reason == SHORTER:
+            actual = str(head.version)
+            return msgspec.structs.replace(finding, version=head.version, actual=actual)
+        return finding
+
+    def _hash(self, stream: str, version: int) -> bytes | None:
+        facts = self._log.read(stream, after=version - 1, until=version)
+        return next((fact.hash for fact in facts), None)
+
+    def _renamed(self, mark: Mark) -> str:
+        """The stream that has the events of another one that is gone, if there is one."""
+        for info in self._log.streams():
+            if info.stream not in self._signed and info.head:
+                with suppress(CorruptLog):
+                    if self._hash(info.stream, mark.version) == mark.hash:
+                        return info.stream
+        return "nothing"
+
+
+def _first_broken(marks: Iterable[Mark], hash_at: Callable[[int], bytes | None]) -> Finding | None:
+    """The first mark that does not hold; ``version`` is where the stream may differ from on."""
+    good = 0
+    for mark in marks:
+        actual = hash_at(mark.version)
+        if actual is None:
+            return Finding(mark.stream, good, 0, SHORTER, str(mark.version))
+        if actual != mark.hash:
+            hashes = mark.hash.hex(), actual.hex()
+            return Finding(mark.stream, good + 1, 0, OTHER, *hashes)
+        good = mark.version
+    return None
+
+
+def _with(found: Verification, findings: list[Finding]) -> Verification:
+    return msgspec.structs.replace(found, findings=[*found.findings, *findings])
 
 
 def _refuse(found: Verification) -> None:
     for finding in found.findings[:1]:
         raise CorruptLog(finding.reason, stream=finding.stream, version=finding.version)
-
-
-def _checkpoint(origin: str, leaves: Iterable[bytes]) -> Checkpoint:
-    tree = _Tree()
-    for leaf in leaves:
-        tree.add(leaf)
-    return Checkpoint(origin, tree.size, tree.root())
-
-
-def _hash(fact: Recorded) -> bytes:
-    return fact.hash
-
-
-def _placed(fact: Recorded) -> bytes:
-    place = _PLACE.pack(max(fact.position or 0, 0), max(fact.version, 0))
-    return place + fact.hash + fact.stream.encode()
-
-
-class _Tree:
-    """The root of an RFC 6962 Merkle tree that grows: one hash for each bit of its size."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._full: list[bytes] = []
-
-    def add(self, leaf: bytes) -> None:
-        node, size = hashlib.sha256(b"\x00" + leaf).digest(), self.size
-        while size & 1:
-            node, size = _node(self._full.pop(), node), size >> 1
-        self._full.append(node)
-        self.size += 1
-
-    def root(self) -> bytes:
-        if not self._full:
-            return hashlib.sha256().digest()
-        *rest, node = self._full
-        for left in reversed(rest):
-            node = _node(left, node)
-        return node
-
-
-def _node(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\x01" + left + right).digest()
-
-
-def _signature(line: str) -> tuple[str, bytes]:
-    match = _SIGNATURE.fullmatch(line)
-    if match is None:
-        raise InvalidNote("a signature line does not read as one")
-    return match[1], _decoded(match[2])
-
-
-def _fields(text: str) -> tuple[str, str, bytes]:
-    name, id_, data = (*text.split("+", 2), "", "")[:3]
-    key = _decoded(data)
-    if key[:1] != _ED25519 or len(key) != 1 + _KEY_BYTES:
-        raise InvalidNote("it is no Ed25519 key")
-    return _checked(name), id_, key[1:]
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidNote(f"it does not decode: {error}") from error
-
-
-def _checked(name: str) -> str:
-    if not name or "+" in name or any(char.isspace() or char < " " for char in name):
-        raise InvalidNote(f"{name!r} cannot name a key; give a name without spaces and plus")
-    return name
-
-
-def _cryptography() -> tuple[ModuleType, ModuleType]:
-    try:
-        from cryptography import exceptions  # noqa: PLC0415 - an extra
-        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "signing needs the package cryptography: pip install 'agent-sessions[sign]'",
-            name="cryptography",
-        ) from error
-    return ed25519, exceptions

@@ -7,6 +7,7 @@ from their parents. ``full``: payloads decode, attachments are there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -23,6 +24,7 @@ from agent.eventstore.errors import (
 from agent.eventstore.events import SessionForked
 from agent.eventstore.export import parse_entries, parse_export
 from agent.eventstore.record import Head, Recorded
+from agent.eventstore.residue import PAYLOAD_ERASED, Residues, residue_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from agent.eventstore.log import EventLog, StreamInfo
 
 Level = Literal["heads", "chain", "full"]
+Reached = Callable[[int], object]
+"""Is told each position of a log that is reached."""
 LEVELS: tuple[Level, ...] = ("heads", "chain", "full")
 
 MOST = 1000
@@ -58,8 +62,11 @@ class Verification(msgspec.Struct, frozen=True):
     """What was checked and what was found. ``head`` is that of a single stream or export.
 
     ``unread`` counts events of a later release, whose payloads this one cannot judge, and
-    ``unlinked`` last events of deleted streams, whose predecessors were purged.
-    ``omitted`` counts the findings beyond the first :data:`MOST`.
+    ``unlinked`` last events of deleted streams, whose predecessors were purged. ``rows`` counts
+    those of the tables beside the log. ``deleted`` names the sessions that were deleted since a
+    note was signed that they are held against. ``omitted`` counts the findings beyond the first
+    :data:`MOST`. ``unwitnessed`` are erased events of which no event says so: those of a fork that
+    stands alone, and was made from before the erasure; else somebody has erased them by hand.
     """
 
     level: Level
@@ -71,6 +78,9 @@ class Verification(msgspec.Struct, frozen=True):
     omitted: int = 0
     unread: int = 0
     unlinked: int = 0
+    unwitnessed: int = 0
+    deleted: list[str] = []
+    rows: int = 0
 
     @property
     def ok(self) -> bool:
@@ -97,6 +107,7 @@ class Walk:
         self.log = log
         self.events = self.attachments = self.omitted = self.unread = self.unlinked = 0
         self.findings: list[Finding] = []
+        self._residues = Residues()
         self.line = 0
 
     def find(self, finding: Finding) -> None:
@@ -123,6 +134,9 @@ class Walk:
             self.at(fact, "the version does not follow", wanted, fact.version)
         elif self.level != "heads":
             self._hash(fact, previous.hash)
+            if fact.erased or fact.type == PAYLOAD_ERASED:
+                for place, reason in self._residues.see(fact):
+                    self.at(place, reason)
         if self.level == "full":
             self._content(fact)
         return Head(fact.version, fact.hash)
@@ -130,9 +144,8 @@ class Walk:
     def _hash(self, fact: Recorded, previous: bytes) -> None:
         if fact.salt is not None and len(fact.salt) != SALT_BYTES:
             self.at(fact, "the salt has a wrong length", SALT_BYTES, len(fact.salt))
-        erased = fact.erased_digest is not None
-        if (fact.payload is None) is not erased or (fact.salt is None) is not erased:
-            self.at(fact, "it needs either salt and payload or a digest")
+        if (fact.salt is None) is not fact.erased:
+            self.at(fact, "it needs either a salt or a digest")
         try:
             actual = fact.hash_after(previous, fact.version)
         except ValueError as error:
@@ -142,17 +155,17 @@ class Walk:
             self.at(fact, "the event does not match its hash", fact.hash.hex(), actual.hex())
 
     def _content(self, fact: Recorded) -> None:
-        if fact.payload is None:
-            return
         try:
             attached = core.attachments([fact])
-            _ = fact.event
+            event = fact.event
         except UnknownEvent:
             self.unread += 1
             return
         except CorruptLog as error:
             self.at(fact, error.reason)
             return
+        if fact.erased and residue_of(event) != event:
+            self.at(fact, "the event was erased, and still holds a text")
         for _, blob in attached:
             self.attachments += 1
             try:
@@ -174,6 +187,7 @@ class Walk:
             self.omitted,
             self.unread,
             self.unlinked,
+            self._residues.unwitnessed,
         )
 
 
@@ -194,10 +208,13 @@ def verify_stream(log: EventLog, stream: str, *, level: Level = "chain") -> Veri
     return walk.result(1 if head else 0, head)
 
 
-def verify_log(log: EventLog, *, level: Level = "chain") -> Verification:
+def verify_log(
+    log: EventLog, *, level: Level = "chain", progress: Reached | None = None
+) -> Verification:
     """Check a whole log, each event once. Memory grows with the streams, not with the events.
 
-    A log that is written to meanwhile is checked as far as it was at the start.
+    A log that is written to meanwhile is checked as far as it was at the start. ``progress`` is
+    told the position of each event.
     """
     walk = Walk(level, log)
     listed = {info.stream: info for info in log.streams()}
@@ -205,6 +222,8 @@ def verify_log(log: EventLog, *, level: Level = "chain") -> Verification:
     try:
         for fact in log.read_all():
             feed.step(fact)
+            if progress:
+                progress(fact.position or 0)
     except CorruptLog as error:
         walk.corrupt(error)
     feed.end(log)
@@ -223,7 +242,8 @@ class _Feed:
         self._heads: dict[str, Head] = {}
         self._position = 0
         self._missing = 0
-        self._purged = 0
+        self._gap: Recorded | None = None
+        self._purged = range(1)
 
     def step(self, fact: Recorded) -> None:
         if fact.position == self._position + 1:
@@ -231,24 +251,28 @@ class _Feed:
         else:
             self._place(fact)
         previous = self._heads.get(fact.stream)
-        if previous is None:
-            previous = self._beginning(fact)
         if fact.type != core.DELETED:
-            self._heads[fact.stream] = self._walk.step(fact, previous)
+            self._heads[fact.stream] = self._walk.step(fact, previous or self._beginning(fact))
             return
         self._heads.pop(fact.stream, None)
-        gone = fact.version - 1 - previous.version
+        gone = fact.version - 1 - (previous or START).version
         if gone > 0:  # purged: what it followed is no longer there to be hashed with it
-            self._purged += gone
+            self._count(1 if previous is None else gone, gone)
             self._walk.unlinked += 1
             self._walk.events += 1
             return
-        self._walk.step(fact, previous)
+        self._walk.step(fact, previous or START)
+
+    def _count(self, least: int, most: int) -> None:
+        """Account for purged events: of a fork that is gone, nothing tells where it began."""
+        self._purged = range(self._purged.start + least, self._purged.stop + most)
 
     def _place(self, fact: Recorded) -> None:
         position = fact.position or 0
         if position <= self._position:
             self._walk.at(fact, "the position does not follow", self._position + 1, position)
+        if position > self._position + 1:
+            self._gap = self._gap or fact
         self._missing += position - self._position - 1
         self._position = position
 
@@ -282,17 +306,13 @@ class _Feed:
                 self._walk.find(Finding(*place, "the log does not list the stream of this event"))
         for stream, info in self._listed.items():
             self._listing(log, stream, info)
-        if self._missing != self._purged:
-            self._walk.find(
-                Finding(
-                    "",
-                    0,
-                    self._position,
-                    "positions are missing, or taken by what was moved",
-                    str(self._purged),
-                    str(self._missing),
-                )
-            )
+        if self._missing not in self._purged:
+            reason = "positions are missing before it, or taken by what was moved"
+            least, most = self._purged.start, self._purged.stop - 1
+            wanted = str(least) if least == most else f"{least} to {most}"
+            gap = self._gap
+            place = (gap.stream, gap.version, gap.position or 0) if gap else ("", 0, 0)
+            self._walk.find(Finding(*place, reason, wanted, str(self._missing)))
 
     def _listing(self, log: EventLog, stream: str, info: StreamInfo) -> None:
         head = self._heads.get(stream)

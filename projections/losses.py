@@ -74,7 +74,7 @@ def of_log(state: SessionState, facts: Sequence[Recorded]) -> Iterator[Loss]:
     tools = tuple(tool.name for tool in now.tools.definitions)
     metadata = tuple(metadata_dict(now.metadata))
     yield Loss("events", len(facts))
-    yield Loss("erased events", sum(fact.payload is None for fact in facts))
+    yield Loss("erased events", sum(fact.erased for fact in facts))
     yield Loss("tool definitions", len(tools), tools)
     yield Loss("metadata", len(metadata), metadata)
     yield Loss("messages that are not visible", len(now.transcript) - now.length)

@@ -63,7 +63,7 @@ def model_calls(facts: Iterable[Recorded]) -> Iterator[ModelUsage]:
     """What each model call used, in the order of their ends; one that did not say is left out."""
     asked: ModelRequested | None = None
     for fact in facts:
-        if fact.payload is None or fact.type not in _CALL_TYPES:
+        if fact.type not in _CALL_TYPES:
             continue
         match fact.event:
             case ModelRequested() as event:

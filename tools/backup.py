@@ -33,4 +33,4 @@ def backup(*, file: Path, db: Path | None, level: str) -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
     with reading(db) as store, bar("copying") as progress:
         made = store.backup(file, level=level, progress=progress)  # pyright: ignore[reportArgumentType] - one of the choices
-    click.echo(f"{one_line(str(file))}: {made.streams} sessions, {made.events} events")
+    click.echo(f"{one_line(str(file))}: sessions {made.streams}, events {made.events}")

@@ -13,8 +13,13 @@ from agent.tools.terminal import console
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from agent.eventstore.log import EventLog
+
 _PATIENCE = 0.5
 """Seconds: what is done by then needs no bar."""
+
+_PAUSE = 0.05
+"""Seconds from one position that is drawn to the next."""
 
 
 @contextmanager
@@ -25,6 +30,41 @@ def bar(label: str) -> Generator[Callable[[int, int], None] | None]:
         return
     with ExitStack() as stack:
         yield _Bar(label, stack)
+
+
+@contextmanager
+def walk(log: EventLog, label: str) -> Generator[Callable[[int], None] | None]:
+    """What is to be called with each position of a log that is reached, if anybody looks."""
+    with bar(label) as draw:
+        yield None if draw is None else _Positions(log, draw)
+
+
+class _Positions:
+    def __init__(self, log: EventLog, draw: Callable[[int, int], None]) -> None:
+        self._last = last_position(log)
+        self._draw = draw
+        self._due = 0.0
+
+    def __call__(self, position: int) -> None:
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _PAUSE
+            self._draw(position, max(self._last, position))
+
+
+def last_position(log: EventLog) -> int:
+    """The position of the last event of a log, 0 without one; reads a few pages of it."""
+    low, high = 0, 1
+    while _is_after(log, high - 1):
+        low, high = high, high * 2
+    while low < high - 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _is_after(log, middle - 1) else (low, middle)
+    return low
+
+
+def _is_after(log: EventLog, position: int) -> bool:
+    return next(iter(log.read_all(after=position)), None) is not None
 
 
 class _Bar:

@@ -31,10 +31,17 @@ COMMANDS = {
     "diff": "Show what differs between two revisions.",
     "tree": "Show sessions and their forks as a tree.",
     "replay": "Replay sessions offline, and say what would be different today.",
+    "verify": "Check that a log, sessions or exports are intact.",
+    "sign": "Sign what a log holds, for a note to keep elsewhere.",
+    "search": "Find where something was said, the newest places first.",
+    "stats": "Say what sessions took: calls, tokens, cost, tools and times.",
+    "sql": "Ask a log by SQL, or list what can be asked.",
     "fork": "Branch off a new session at a revision.",
     "rewind": "Let a session show again what it showed at a revision.",
     "export": "Write sessions to a file, whole or in other words.",
     "import": "Take sessions of a file into a log.",
+    "erase": "Erase what events say, for good.",
+    "vacuum": "Write the file anew, without what was deleted or erased.",
     "backup": "Copy a log to a new file while others write to it.",
 }
 

@@ -17,6 +17,8 @@ from agent.eventstore.errors import (
     AttachmentMissing,
     CorruptLog,
     InvalidExport,
+    NothingToErase,
+    SharedEvents,
     StoreUnusable,
     UnknownEvent,
     UnknownStream,
@@ -45,6 +47,12 @@ class NotFound(click.ClickException):
         super().__init__(one_line(message))
 
 
+class Refused(click.ClickException):
+    """What was asked for cannot be done. The words may have several lines, and are harmless."""
+
+    exit_code = USAGE
+
+
 class Damaged(click.ClickException):
     """What is stored contradicts itself, or is of a later release."""
 
@@ -59,8 +67,8 @@ class Undecided(click.ClickException):
 
 _KINDS: tuple[tuple[tuple[type[AgentError], ...], type[click.ClickException]], ...] = (
     ((CorruptLog, UnknownEvent, InvalidExport), Damaged),
-    ((UnknownStream, NoRequest, CannotRewind, AttachmentMissing), NotFound),
-    ((OutcomeUnknown, ApprovalPending, TurnOpen), Undecided),
+    ((UnknownStream, NoRequest, CannotRewind, AttachmentMissing, NothingToErase), NotFound),
+    ((OutcomeUnknown, ApprovalPending, TurnOpen, SharedEvents), Undecided),
     ((ConfigurationError, StoreUnusable), click.UsageError),
 )
 

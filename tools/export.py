@@ -50,10 +50,11 @@ def export(
     output: Path | None,
     force: bool,
 ) -> None:
-    """Write sessions to a file or to stdout; without a REVISION the one that was changed last.
+    """Write sessions to a file, whole or in other words.
 
     jsonl and json hold whole sessions, for agent import. markdown is for people; openai and
-    anthropic are the visible messages as these take them. stderr tells what is left out.
+    anthropic are the visible messages as these take them. stderr tells what is left out. Without
+    a REVISION it is the session that was changed last.
 
     \b
     Examples:

@@ -35,9 +35,9 @@ _READ = [name for name in FORMATS if name != "markdown"]
 @click.option("--format", "name", type=click.Choice(_READ), help="[default: what the file holds]")
 @click.option("--session", metavar="ID", help="Take it in as this session.")
 def import_(*, file: str, db: Path | None, name: str | None, session: str | None) -> None:
-    """Take the sessions of FILE, or of stdin for -, into a log, which is made if there is none.
+    """Take sessions of a file into a log.
 
-    A session that is there already gets what it misses. If it has gone on, or is another one,
+    FILE may be - for stdin. A log is made if there is none. A session that is there already gets what it misses. If it has gone on, or is another one,
     nothing is written and the status is 1. Messages become a new session, or go on with one.
 
     \b

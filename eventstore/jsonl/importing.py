@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from agent.eventstore import core
 from agent.eventstore.errors import InvalidExport, StoreError
-from agent.eventstore.export import check_prefix, holds
+from agent.eventstore.export import check_erased, check_prefix, holds
 from agent.eventstore.jsonl.checking import opened, reporting, size_of
 from agent.eventstore.jsonl.lines import Counts, Progress
 from agent.eventstore.jsonl.reading import Reader, Section
@@ -65,8 +65,13 @@ def _checked(
     walk = Walk("chain", None)
     reader = Reader(lines, walk, payloads=True, advanced=advanced)
     for section, fact in reader.events():
+        if walk.findings:
+            break
         if fact.hash in known:
             seen.add((section.name, fact.hash))
+        actual = heads.get(section.name)
+        if actual and fact.version > actual.version:
+            check_erased(log, section.name, fact, fact.head)
     for found in walk.findings:
         raise InvalidExport(found.reason, line=found.line)
     if reader.unknown:
@@ -114,6 +119,8 @@ class _Importing:
             self._begin(self._sections[section.name])
         if fact.version > self._next:
             self._add(fact)
+        elif fact.erased and self._parent and not self._is_erased(self._parent, fact.version):
+            self._part(self._parent, fact)
 
     def end(self) -> Counts:
         """Append the rest; answers what was new."""
@@ -133,16 +140,26 @@ class _Importing:
         """The session to fork from, as late as the log has it; sets the head to that point."""
         for point, named in reversed(section.joints):
             held = section.parent.name if section.parent and point.version == section.at else named
-            for parent in dict.fromkeys((named, held)):
+            for parent in dict.fromkeys((held, named)):
                 if holds(self._log, parent, point):
                     self._head = point
                     return parent
         return None
 
+    def _is_erased(self, stream: str, version: int) -> bool:
+        return all(fact.erased for fact in self._log.read(stream, after=version - 1, until=version))
+
+    def _part(self, parent: str, fact: Recorded) -> None:
+        """Share nothing after all: the log still holds there what was erased of this session."""
+        self._parent = self._head = None
+        for held in self._log.read(parent, until=fact.version - 1):
+            self._add(held)
+        self._add(fact)
+
     def _add(self, fact: Recorded) -> None:
         self._batch.append(fact)
         self._next = fact.version
-        self._bytes += len(fact.payload or b"")
+        self._bytes += len(fact.payload)
         for _, blob in core.attachments([fact]):
             if blob.data is not None:
                 self._attachments += 1

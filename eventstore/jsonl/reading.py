@@ -261,7 +261,9 @@ class Reader:
                 section.joints.append((previous, event.parent))
             elif section.parent and fact.version == section.at + 1:
                 self._walk.at(fact, f"a fork begins with {core.FORKED}, not with {fact.type}")
-        except (InvalidAppend, CorruptLog, UnknownEvent) as error:
+        except UnknownEvent:
+            pass  # told by whoever looks into payloads
+        except (InvalidAppend, CorruptLog) as error:
             self._walk.at(fact, str(error))
 
     def _content(self, fact: Recorded) -> None:

@@ -14,15 +14,8 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised with any change of what is built. Tables of another version are built anew."""
 
-PAYLOADS = {
-    "labels": "session_id metadata",
-    "starts": "kind",
-    "ends": "error reason",
-    "requests": "step attempt provider api model",
-    "answers": "error finish_reason model elapsed input_tokens output_tokens cached_tokens "
-    "cache_write_tokens reasoning_tokens",
-}
-"""Tables whose rows outlive their payload, and the columns that come from it."""
+SINGLE = ("labels", "starts", "ends", "requests", "answers")
+"""Tables that have one row of an event, or none."""
 
 
 def _of(kind: type, names: str) -> dict[str, type]:
@@ -30,7 +23,7 @@ def _of(kind: type, names: str) -> dict[str, type]:
 
 
 _EVENT = _of(int, "position session version recorded_at")
-_COLUMNS = {
+COLUMNS = {
     "origins": {
         **_of(int, "id parent since version created_at updated_at deleted"),
         **_of(str, "key"),
@@ -62,7 +55,15 @@ _COLUMNS = {
     },
     "progress": {**_of(int, "schema position unclean"), "hash": bytes},
 }
-_KEYS = {"texts": "id", "origins": "id", "lineage": ("session", "origin"), "progress": "schema"}
+"""The tables, and the types of their columns."""
+
+_KEYS = {
+    **dict.fromkeys(SINGLE, "position"),
+    "texts": "id",
+    "origins": "id",
+    "lineage": ("session", "origin"),
+    "progress": "schema",
+}
 
 _INDEXES = """
 CREATE INDEX origins_key ON origins (key) WHERE deleted = 0;
@@ -163,7 +164,7 @@ def create(connection: sqlite3.Connection) -> None:
     from sqlite_utils import Database  # noqa: PLC0415 - slow to import
 
     db = Database(connection, execute_plugins=False)
-    for name, columns in _COLUMNS.items():
+    for name, columns in COLUMNS.items():
         key = _KEYS.get(name, "position")
         db.table(name).create(columns, pk=key, strict=True)
     for statement in (*_INDEXES.split(";"), *_SEARCH):
@@ -175,9 +176,16 @@ def create(connection: sqlite3.Connection) -> None:
     )
 
 
+def made(connection: sqlite3.Connection) -> bool:
+    """Whether any of the tables is there."""
+    marks = ", ".join("?" * len(COLUMNS))
+    query = f"SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ({marks})"
+    return connection.execute(query, tuple(COLUMNS)).fetchone()[0] > 0
+
+
 def drop(connection: sqlite3.Connection) -> None:
     """Remove everything that any version made, and nothing else."""
     for name in reversed(_VIEWS):
         connection.execute(f"DROP VIEW IF EXISTS {name}")
-    for name in ("search", *reversed(_COLUMNS)):
+    for name in ("search", *reversed(COLUMNS)):
         connection.execute(f"DROP TABLE IF EXISTS {name}")

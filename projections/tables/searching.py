@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Collection
 
 Kind = Literal[
     "system", "added", "summary", "input", "answer", "partial", "feedback", "call", "result"
 ]
 """What was said: a system prompt, a message by what brought it, a call's arguments, its result."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _TERM = re.compile(r'"([^"]*)"(\*?)|(\S+)')
 
@@ -22,9 +26,13 @@ _MOST = 100
 
 _FOUND = """
 SELECT t.session, t.version, t.turn, t.kind, t.tool, t.recorded_at,
-  snippet(search, 0, :before, :after, '…', 16), o.key, o.deleted
+  snippet(search, 0, :before, :after, '…', 16), t.role, o.key, o.deleted
 FROM search JOIN texts t ON t.id = search.rowid JOIN origins o ON o.id = t.session
-WHERE search MATCH :query AND (:kind IS NULL OR t.kind = :kind)
+WHERE search MATCH :query AND t.kind IN (SELECT value FROM json_each(:kinds))
+  AND (:session IS NULL OR EXISTS (
+    SELECT 1 FROM lineage l JOIN origins asked ON asked.id = l.session
+    WHERE asked.key = :session AND asked.deleted = 0
+      AND l.origin = t.session AND t.version <= l.until))
 ORDER BY search.rowid DESC LIMIT :limit"""
 
 _HEIR = """
@@ -37,7 +45,7 @@ class Hit(msgspec.Struct, frozen=True):
 
     ``session`` is the key under which the log keeps it: of the session that said it, or of a fork
     that inherited it from one that was deleted. ``snippet`` is the text around the first words
-    that were found.
+    that were found. ``role`` is that of the message, and ``tool`` for a result.
     """
 
     session: str
@@ -47,6 +55,7 @@ class Hit(msgspec.Struct, frozen=True):
     tool: str | None
     recorded_at: int
     snippet: str
+    role: str
 
 
 def quoted(words: str) -> str:
@@ -65,15 +74,24 @@ def quoted(words: str) -> str:
 
 
 def find(
-    db: sqlite3.Connection, words: str, *, kind: Kind | None, limit: int, marks: tuple[str, str]
+    db: sqlite3.Connection,
+    query: str,
+    *,
+    kinds: Collection[Kind],
+    session: str | None,
+    limit: int,
+    marks: tuple[str, str],
 ) -> list[Hit]:
-    """The newest places that have all the words."""
-    query = quoted(words)
+    """The newest places that a query of FTS5 finds."""
     if not query:
         return []
-    asked = {"query": query, "kind": kind, "limit": limit, "before": marks[0], "after": marks[1]}
-    hits: list[Hit] = []
-    for session, version, turn, said, tool, at, snippet, key, deleted in db.execute(_FOUND, asked):
-        heir = db.execute(_HEIR, (session, version)).fetchone() if deleted else None
-        hits.append(Hit(heir[0] if heir else key, version, turn, said, tool, at, snippet))
-    return hits
+    asked = {"query": query, "kinds": json.dumps([*kinds]), "session": session, "limit": limit}
+    found = db.execute(_FOUND, {**asked, "before": marks[0], "after": marks[1]})
+    return [_hit(db, row, session) for row in found]
+
+
+def _hit(db: sqlite3.Connection, row: tuple[Any, ...], session: str | None) -> Hit:
+    origin, version, turn, kind, tool, at, snippet, role, key, deleted = row
+    heir = db.execute(_HEIR, (origin, version)).fetchone() if deleted else None
+    name = session or (heir[0] if heir else key)
+    return Hit(name, version, turn, kind, tool, at, snippet, role)

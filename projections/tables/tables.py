@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sqlite3
@@ -11,17 +12,19 @@ import weakref
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.eventstore.backends.sqlite_connection import APPLICATION_ID, translated
+from agent.eventstore.backends.sqlite_file import archive_uri, is_archive
 from agent.eventstore.errors import StoreUnusable
 from agent.projections.tables import schema
+from agent.projections.tables.checking import Checked, damage, differences, lost
 from agent.projections.tables.errors import QueryFailed
 from agent.projections.tables.projector import Projector
-from agent.projections.tables.searching import Hit, Kind, find
+from agent.projections.tables.searching import KINDS, Hit, Kind, find, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
     from agent.eventstore.log import EventLog
     from agent.eventstore.record import Recorded
@@ -40,6 +43,13 @@ _PATIENCE_MS = 100
 """For those who read the file, while it is cleaned: a writer would wait as well."""
 
 _FORBIDDEN = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
+
+
+class Answer(NamedTuple):
+    """What a query has found."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
 
 
 class Tables:
@@ -67,13 +77,13 @@ class Tables:
             path = Path(folder, "tables.db")
         self.path = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - links are left as they are
 
-    def catch_up(self) -> int:
+    def catch_up(self, *, progress: Callable[[int], object] | None = None) -> int:
         """Write what the log has gained since the last time; how many events that were.
 
         Each transaction is short, and holds its rows together with the place reached: after a
         crash it goes on from there. Tables of another release or another log are made anew. Text
         of erased payloads and deleted sessions is gone from the file, unless somebody is reading
-        it just then; the next call removes it.
+        it just then; the next call removes it. ``progress`` is told each position reached.
         """
         self._log.head(
             "-"
@@ -92,6 +102,8 @@ class Tables:
                         projector.write(facts)
                         _note(db, facts[-1], projector, sweep=projector.gap and start > 0)
                         count += len(facts)
+                        if progress:
+                            progress(facts[-1].position or 0)
                         continue
                 projector = Projector(self._log, db)  # another process was faster
             if _unclean(db) == _UNSWEPT:
@@ -112,21 +124,71 @@ class Tables:
                 schema.drop(db)
             _checkpoint(db)
 
+    def verify(self, *, progress: Callable[[int], object] | None = None) -> Checked:
+        """Whether the tables say what the log says: held against others that are built anew.
+
+        Compared is a copy that has caught up. It takes the time of :meth:`rebuild`, and room for
+        both beside each other in the folder for temporary files; nothing of one's own is changed.
+        """
+        if not Path(self.path).exists():
+            return Checked(0, [])
+        with tempfile.TemporaryDirectory(prefix="agent-tables-") as folder:
+            copy = Tables(self._log, Path(folder, "copy.db"))
+            anew = Tables(self._log, Path(folder, "anew.db"))
+            try:
+                with translated(self.path), closing(self._connect("ro")) as db:
+                    return self._copied(db, copy, anew, progress)
+            except (StoreUnusable, sqlite3.Error) as error:
+                return Checked(0, [lost(error)])
+
+    def _copied(
+        self,
+        db: sqlite3.Connection,
+        copy: Tables,
+        anew: Tables,
+        progress: Callable[[int], object] | None,
+    ) -> Checked:
+        with closing(copy._connect("rwc")) as other:
+            db.backup(other)
+            other.text_factory = bytes  # what is damaged may be no text
+            found = list(damage(other))
+            if not found and not schema.made(other):
+                return Checked(0, [])
+            if not found and not _is_current(other):
+                found = [lost("they are of another release; catch_up() makes them anew")]
+            if not found and not self._is_of_this_log(other):
+                found = [lost("the log does not have the event that they have read last")]
+        if found:
+            return Checked(0, found)
+        anew.catch_up(progress=progress)
+        while copy.catch_up() + anew.catch_up():
+            pass  # until both have seen the same, while others write to the log
+        with closing(copy._connect("rw")) as other:
+            other.text_factory = bytes
+            other.execute("ATTACH ? AS anew", (anew.path,))
+            return differences(other)
+
     def search(
         self,
         words: str,
         *,
-        kind: Kind | None = None,
+        kind: Kind | Collection[Kind] | None = None,
+        session: str | None = None,
         limit: int = 20,
         marks: tuple[str, str] = ("[", "]"),
+        raw: bool = False,
     ) -> list[Hit]:
         """The newest places where all the words were said, in what :meth:`catch_up` has read.
 
         Case and accents don't matter. ``"in quotes"`` is a phrase, ``begin*`` the beginning of a
-        word, and nothing else is syntax. ``marks`` go around what was found.
+        word, and nothing else is syntax; with ``raw`` it is the whole syntax of SQLite's FTS5, and
+        :class:`QueryFailed` is raised for what is none. ``session`` asks one session only, with
+        what it inherited. ``marks`` go around what was found.
         """
-        with self._reading(seconds=None) as db:
-            return find(db, words, kind=kind, limit=limit, marks=marks)
+        kinds = KINDS if kind is None else (kind,) if isinstance(kind, str) else kind
+        query = words if raw else quoted(words)
+        with self._reading() as db, _asking(db):
+            return find(db, query, kinds=kinds, session=session, limit=limit, marks=marks)
 
     def sql(
         self,
@@ -140,22 +202,26 @@ class Tables:
         Nothing can be changed by it. Raises :class:`QueryFailed`, also when it takes longer than
         so many seconds.
         """
-        with self._reading(seconds) as db:
-            try:
-                cursor = db.execute(query, parameters)
-                names = [column[0] for column in cursor.description or ()]
-                return [dict(zip(names, row, strict=True)) for row in cursor]
-            except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeEncodeError) as error:
-                if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-                    raise QueryFailed(f"it took longer than {seconds:g} seconds") from error
-                raise QueryFailed(str(error)) from error
+        names, rows = self.ask(query, parameters, seconds=seconds)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def ask(
+        self,
+        query: str,
+        parameters: Sequence[object] | Mapping[str, object] = (),
+        *,
+        seconds: float = 10.0,
+    ) -> Answer:
+        """As :meth:`sql`, with the columns apart: where there are no rows, or names come twice."""
+        with self._reading() as db, _asking(db, seconds):
+            cursor = db.execute(query, parameters)
+            return Answer([column[0] for column in cursor.description or ()], cursor.fetchall())
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         """See that the tables are there, of this release and of this log."""
         with _transaction(db):
             if _is_current(db) and self._is_of_this_log(db):
                 return
-            _refuse_foreign(db, self.path)
             schema.drop(db)
             schema.create(db)
 
@@ -169,16 +235,17 @@ class Tables:
 
     def _sweep(self, db: sqlite3.Connection, projector: Projector) -> None:
         """Look for payloads that were erased by events which are gone themselves."""
-        erased = [fact.position or 0 for fact in self._log.read_all() if fact.payload is None]
+        erased = [fact for fact in self._log.read_all() if fact.erased]
         for first in range(0, len(erased), _STEP):
             with _transaction(db):
-                for position in erased[first : first + _STEP]:
-                    projector.erase(position)
+                for fact in erased[first : first + _STEP]:
+                    projector.erase(fact)
         db.execute("UPDATE progress SET unclean = ?", (_REMOVED,))
 
     @contextmanager
     def _writing(self) -> Generator[sqlite3.Connection]:
         with translated(self.path), closing(self._connect("rwc")) as db:
+            _refuse_foreign(db, self.path)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA secure_delete = ON")
@@ -186,7 +253,7 @@ class Tables:
             yield db
 
     @contextmanager
-    def _reading(self, seconds: float | None) -> Generator[sqlite3.Connection]:
+    def _reading(self) -> Generator[sqlite3.Connection]:
         if not self._is_built():
             self.catch_up()
         with translated(self.path), closing(self._connect("ro")) as db:
@@ -194,9 +261,6 @@ class Tables:
                 db.create_function(name, -1, function)
             db.execute("PRAGMA query_only = ON")
             db.set_authorizer(_authorize)
-            if seconds is not None:
-                deadline = time.monotonic() + seconds
-                db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
             yield db
 
     def _is_built(self) -> bool:
@@ -206,8 +270,25 @@ class Tables:
             return _is_current(db)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
-        uri = Path(self.path).as_uri() + f"?mode={mode}"
+        archive = mode == "ro" and is_archive(self.path)
+        uri = archive_uri(self.path) if archive else Path(self.path).as_uri() + f"?mode={mode}"
         return sqlite3.connect(uri, uri=True, timeout=self._busy_timeout, isolation_level=None)
+
+
+@contextmanager
+def _asking(db: sqlite3.Connection, seconds: float = math.inf) -> Generator[None]:
+    """Give a query so much time, and turn what SQLite says of it into :class:`QueryFailed`."""
+    deadline = time.monotonic() + seconds
+    db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeEncodeError) as error:
+        if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
+            raise QueryFailed(str(error)) from error
+        # Ctrl-C arrives where the time is asked for, and SQLite takes it for an answer.
+        if time.monotonic() <= deadline:
+            raise KeyboardInterrupt from error
+        raise QueryFailed(f"it took longer than {seconds:g} seconds") from error
 
 
 def _authorize(action: int, *_: object) -> int:

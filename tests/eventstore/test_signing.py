@@ -2,22 +2,22 @@ import sys
 
 import pytest
 
+from agent.eventstore import erasing
 from agent.eventstore.backends.memory import MemoryLog
-from agent.eventstore.conformance.facts import said
+from agent.eventstore.checkpoints import opened, read
+from agent.eventstore.conformance.facts import fixed, said, started
 from agent.eventstore.errors import InvalidNote, UnknownStream
 from agent.eventstore.export import export_events
 from agent.eventstore.log import EventLog
+from agent.eventstore.notes import SigningKey, VerifyingKey
 from agent.eventstore.signing import (
-    SigningKey,
-    VerifyingKey,
-    opened,
     sign_log,
     sign_stream,
     verify_signed_export,
     verify_signed_log,
     verify_signed_stream,
 )
-from tests.eventstore.damaged import fill
+from tests.eventstore.damaged import erase, fill, fork
 
 # The example of golang.org/x/mod/sumdb/note, whose format C2SP took over.
 SECRET = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
@@ -89,6 +89,15 @@ def test_signed_stream_verifies_in_log_and_export(log: EventLog):
     assert verify_signed_export(data, "e", note, KEY.verifying).findings == []
 
 
+def test_signed_log_verifies_after_an_erasure(log: EventLog):
+    """What is signed are hashes, and these stay."""
+    fill(log)
+    note = sign_log(log, KEY)
+    erasing.erase(log, erasing.plan(log, "c"), "asked", fixed)
+
+    assert verify_signed_log(log, note, KEY.verifying, level="full").findings == []
+
+
 def shorter(log: EventLog, *, count: int, more: tuple[str, ...] = ()) -> MemoryLog:
     """A log that whole chains make up, of which the last events of the stream were cut."""
     other = MemoryLog()
@@ -149,3 +158,125 @@ def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
 
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'agent-sessions\[sign\]'"):
         SigningKey.generate("a")
+
+
+def test_checkpoint_marks_heads_and_every_64th_event(log: EventLog):
+    """Each mark names position, version and hash; what a fork inherits is marked in its origin."""
+    log.append("a", [started("a"), *(said(f"{n}") for n in range(129))], expected=None)
+    fork(log, "a", "b", 70)
+
+    marks = opened(sign_log(log, KEY), KEY.verifying, "example.com/log").marks
+    facts = {fact.position: fact for fact in log.read_all()}
+
+    places = [("a", 64, 64), ("a", 128, 128), ("a", 130, 130), ("b", 131, 71)]
+    assert [(mark.stream, mark.position, mark.version) for mark in marks] == places
+    assert [mark.hash for mark in marks] == [facts[mark.position].hash for mark in marks]
+
+
+def test_rewriting_is_placed_between_marks(log: EventLog):
+    """The version is the first that may be another one."""
+    texts = [f"{n}" for n in range(200)]
+    log.append("c", [started("c"), *map(said, texts)], expected=None)
+    note = sign_log(log, KEY)
+    forged = shorter(log, count=100, more=tuple(texts))
+
+    (found,) = verify_signed_log(forged, note, KEY.verifying).findings
+
+    assert (found.stream, found.version) == ("c", 65)
+    assert found.reason == "it holds other events than a signed head covers"
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b", "Zoë\n", "%41", "東京"])
+def test_any_name_can_be_signed(log: EventLog, name: str):
+    """What a note could not hold is encoded."""
+    log.append(name, [started(name)], expected=None)
+    note = sign_log(log, KEY)
+
+    (mark,) = opened(note, KEY.verifying, "example.com/log").marks
+    assert mark.stream == name
+    assert verify_signed_log(log, note, KEY.verifying).findings == []
+
+
+def test_deletion_after_signing_is_told_apart(log: EventLog):
+    """The others are held against their heads, whatever positions are gone."""
+    fill(log)
+    note = sign_log(log, KEY)
+    for stream in ("b", "e"):
+        erase(log, stream)
+
+    found = verify_signed_log(log, note, KEY.verifying)
+
+    assert (found.findings, found.deleted) == ([], ["b", "e"])
+
+
+def test_session_that_came_back_is_one_that_was_deleted(log: EventLog):
+    """Its events have other positions now."""
+    fill(log)
+    note = sign_log(log, KEY)
+    facts = list(log.read("b"))
+    erase(log, "b")
+    log.append("b", facts, expected=None)
+
+    found = verify_signed_log(log, note, KEY.verifying)
+
+    assert (found.findings, found.deleted) == ([], ["b"])
+
+
+def test_deletion_before_signing_explains_nothing(log: EventLog):
+    """Of an earlier session with the same name."""
+    fill(log)
+    facts = list(log.read("b"))
+    erase(log, "b")
+    log.append("b", facts[:3], expected=None)
+    note = sign_log(log, KEY)
+    other = MemoryLog()
+    other.append("b", [started("b"), said("x"), said("y")], expected=None)
+    erase(other, "b")
+    other.append("b", facts[:2], expected=None)
+
+    found = verify_signed_log(other, note, KEY.verifying)
+
+    assert ("b", "the end is missing that a signed head covers") in [
+        (one.stream, one.reason) for one in found.findings
+    ]
+    assert found.deleted == []
+
+
+def test_deletion_covers_nothing_else(log: EventLog):
+    """What else was changed is found."""
+    fill(log)
+    note = sign_log(log, KEY)
+    other = MemoryLog()
+    other.put_blob(b"x")
+    for stream in "abc":
+        facts = list(log.read(stream))
+        other.append(stream, facts if stream != "c" else facts[:4], expected=None)
+    for child, parent, at in (("d", "a", 3), ("e", "d", 4)):
+        fork(other, parent, child, at)
+    for _ in range(20):
+        other.append("b", [said("more")], expected=other.head("b"))
+    erase(other, "b")
+
+    found = verify_signed_log(other, note, KEY.verifying)
+
+    assert [(one.stream, one.version) for one in found.findings][:1] == [("c", 4)]
+
+
+def test_export_with_a_cut_tail_is_found(log: EventLog):
+    """Its digest can be made anew by anybody."""
+    fill(log)
+    note = sign_stream(log, "c", KEY)
+    data = export_events(list(log.read("c", until=3)), log)
+
+    (found,) = verify_signed_export(data, "c", note, KEY.verifying).findings
+
+    assert (found.stream, found.version, found.expected, found.actual) == ("c", 3, "5", "3")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a\n", "a\n1\n", "a\nx\nAA==\n", "a\n1\nAA==\n", "a\n1\n!\n", "a\n01\n{root}\n"]
+)
+def test_text_that_is_no_checkpoint_is_refused(text: str):
+    """Lines, numbers and hashes are as they are written."""
+    with pytest.raises(InvalidNote, match="it is no checkpoint"):
+        read(text.replace("{root}", "A" * 43 + "="))

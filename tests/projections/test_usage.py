@@ -79,11 +79,3 @@ def test_each_call_is_told_with_who_was_asked():
 
     who = asked.provider, asked.model
     assert list(model_calls(facts)) == [ModelUsage(*who, ONE), ModelUsage(who[0], "m-1", TEN)]
-
-
-def test_erased_events_used_nothing_that_is_known():
-    """An event without its payload is passed over."""
-    facts = recorded(STARTED, begun(), requested(), responded(usage=TEN))
-    facts[3] = replace(facts[3], payload=None, salt=None, erased_digest=b"")
-
-    assert list(model_calls(facts)) == []

@@ -12,13 +12,16 @@ import subprocess
 import sys
 import termios
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
 from agent.engine.agent import Agent
-from agent.engine.scripted import Reply, ScriptedModel
+from agent.engine.errors import ProviderError
+from agent.engine.scripted import Call, Reply, ScriptedModel
 from agent.engine.stores import SQLiteStore
+from agent.engine.tools import tool
+from agent.eventstore.values import Usage
 
 COMMAND = (sys.executable, "-m", "agent.tools.cli")
 PATIENCE = 60.0
@@ -89,6 +92,31 @@ def recorded_trip(path: Path) -> None:
         first = trip.run("How is Kyoto?")
         trip.run("Where do we begin?")
         trip.fork("trip-osaka", at=first.version).run("Osaka instead")
+
+
+def recorded_calls(path: Path) -> None:
+    """Record `trip` with a call of `weather` that works, and `lost` with one that fails."""
+
+    @tool
+    def weather(city: str) -> str:
+        if city == "Atlantis":
+            raise LookupError("no such city")
+        return f"Sunny in {city}."
+
+    usage = Usage(1000, 200, 400, 0, 50)
+    model = ScriptedModel(
+        [
+            Reply(calls=(Call("weather", {"city": "Zürich"}),), usage=usage),
+            Reply(text="It is sunny.", usage=usage),
+            Reply(calls=(Call("weather", {"city": "Atlantis"}),)),
+            Reply(error=ProviderError("refused", retryable=True, retry_after=0)),
+            Reply(error=ProviderError("refused")),
+        ]
+    )
+    with SQLiteStore(path) as store, Agent(model, tools=[weather], store=store) as agent:
+        agent.session("trip").run("And in Zürich?")
+        with suppress(ProviderError):
+            agent.session("lost").run("And in Atlantis?")
 
 
 def changed(path: Path, statement: str) -> None:

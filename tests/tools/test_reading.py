@@ -12,7 +12,16 @@ import pytest
 from agent.engine.stores import SQLiteStore
 from tests.tools.given import COMMAND, changed, recorded_trip, run
 
-READING = [("sessions",), ("log", "trip"), ("show", "trip"), ("diff", "trip", "trip"), ("tree",)]
+READING = [
+    ("sessions",),
+    ("log", "trip"),
+    ("show", "trip"),
+    ("diff", "trip", "trip"),
+    ("tree",),
+    ("search", "kyoto"),
+    ("stats",),
+    ("sql",),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ from random import Random
 
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.errors import StoreError
-from agent.eventstore.signing import SigningKey, sign_log, verify_signed_log
+from agent.eventstore.notes import SigningKey
+from agent.eventstore.signing import sign_log, verify_signed_log
 from agent.eventstore.verify import verify_export, verify_log
 from tests.eventstore.damaged import cut, damage, made
 from tests.eventstore.exports import exported

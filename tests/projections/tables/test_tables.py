@@ -1,6 +1,8 @@
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from agent import Agent
 from agent.errors import QueryFailed, StoreUnusable
 from agent.eventstore.backends.sqlite import SQLiteLog
-from agent.eventstore.events import PayloadErased, SystemChanged
+from agent.eventstore.events import SystemChanged
 from agent.projections.tables import schema
 from agent.stores import MemoryStore, SQLiteStore
 from agent.tables import Hit, Tables
@@ -55,7 +57,7 @@ def places(tables: Tables, words: str) -> list[tuple[str, int, str]]:
 def test_a_hit_names_session_version_and_turn(tables: Tables):
     """A hit says where the words stand, with marks around them."""
     assert tables.search("tea", marks=("<b>", "</b>")) == [
-        Hit("s", 2, 2, "input", None, 0, "Where is Zoë's <b>tea</b>?")
+        Hit("s", 2, 2, "input", None, 0, "Where is Zoë's <b>tea</b>?", "user")
     ]
 
 
@@ -151,6 +153,56 @@ def test_a_query_that_takes_too_long_is_stopped(tables: Tables):
     assert caught.value.reason == "it took longer than 0.1 seconds"
 
 
+def test_an_interrupted_query_is_no_slow_one(tables: Tables):
+    """Ctrl-C comes out of a query as what it is."""
+    endless = (
+        "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c"
+    )
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        tables.sql(endless, seconds=30)
+    timer.join()
+
+
+def test_columns_come_with_the_rows(tables: Tables):
+    """Also where there are no rows, and where a name comes twice."""
+    assert tables.ask("SELECT 1 AS a, 2 AS a") == (["a", "a"], [(1, 2)])
+    assert tables.ask("SELECT key FROM sessions WHERE 0") == (["key"], [])
+
+
+def test_a_search_in_one_session(log: SQLiteLog, tables: Tables):
+    """What it inherited is found in it, what its parent said later is not."""
+    fork(log, "child", 3)
+    grow(log, added("More tea"))
+    tables.catch_up()
+
+    hits = tables.search("tea", session="child")
+    assert [(hit.session, hit.version) for hit in hits] == [("child", 2)]
+    assert tables.search("tea", session="nobody") == []
+
+
+def test_several_kinds_of_texts(tables: Tables):
+    """What was asked and what was answered may be looked for together."""
+    assert [hit.kind for hit in tables.search("the", kind=("input", "answer"))] == ["answer"]
+    assert tables.search("the", kind=()) == []
+
+
+def test_a_query_of_ones_own(tables: Tables):
+    """With `raw` the syntax is that of SQLite, and its errors are told."""
+    assert [hit.version for hit in tables.search("tea OR xylophone", raw=True)] == [4, 2]
+    with pytest.raises(QueryFailed, match="syntax error"):
+        tables.search("tea OR", raw=True)
+
+
+def test_progress_is_told(log: SQLiteLog, tmp_path: Path):
+    """Each position that is reached is handed out."""
+    reached: list[int] = []
+    Tables(log, tmp_path / "other.db").catch_up(progress=reached.append)
+
+    assert reached == [5]
+
+
 def test_a_fork_has_its_inherited_history_without_a_copy(log: SQLiteLog, tables: Tables):
     """`history` shows it under each session; the rows stand once."""
     fork(log, "c", at=5)
@@ -191,19 +243,29 @@ def test_what_a_fork_needs_of_a_deleted_session_is_found_in_the_fork(
 def test_an_erased_payload_is_gone_from_the_bytes(log: SQLiteLog, tables: Tables):
     """`payload.erased` takes away what the event had said."""
     erase(log, 4)
-    grow(log, PayloadErased(version=4, reason="asked"))
     tables.catch_up()
 
     assert tables.search(SECRET) == []
     assert held(tables, SECRET) == []
-    assert len(tables.sql("SELECT * FROM model_calls WHERE input_tokens IS NULL")) == 1
+    assert [row["text"] for row in tables.sql("SELECT text FROM messages")][-1] == "[erased]"
+
+
+def test_what_an_erased_answer_has_used_stays(log: SQLiteLog, tables: Tables):
+    """Tokens are no text: figures are the same after an erasure."""
+    before = tables.sql("SELECT * FROM usage")
+    erase(log, 4)
+    tables.catch_up()
+
+    assert len(before) == 1
+    assert tables.sql("SELECT * FROM usage") == before
 
 
 def test_an_erasure_through_a_fork_that_is_gone_is_noticed(log: SQLiteLog, tables: Tables):
     """Whoever missed the event, purged with its session, looks at the payloads themselves."""
     fork(log, "c", at=5)
     erase(log, 4)
-    grow(log, PayloadErased(version=4, reason="asked"), stream="c")
+    fork(log, "d", at=5, parent="c")
+    delete(log, "s")
     delete(log, "c")
     tables.catch_up()
 
@@ -240,12 +302,14 @@ def test_tables_of_another_log_are_made_anew(tables: Tables, tmp_path: Path):
 
 
 def test_a_foreign_file_is_left_alone(log: SQLiteLog, tmp_path: Path):
-    """A database of something else is refused."""
+    """A database of something else is refused, and stays as it is to the byte."""
     path = tmp_path / "mine.db"
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE mine (x)")
+    before = path.read_bytes()
     with pytest.raises(StoreUnusable):
         Tables(log, path).catch_up()
+    assert path.read_bytes() == before
 
 
 def test_dropped_and_made_again(log: SQLiteLog, tables: Tables):
