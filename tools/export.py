@@ -72,6 +72,8 @@ def export(
             left_out = _written(store, places, chosen.name, out)
     for place, loss in left_out:
         click.echo(one_line(f"{place}: not in {chosen.name}: {loss}"), err=True)
+    if chosen.name == "markdown":
+        click.echo("markdown is for people: agent import does not read it", err=True)
 
 
 def _all(store: SQLiteStore) -> Iterator[Place]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from agent.eventstore.errors import ConflictError
+from agent.eventstore.errors import ConflictError, InvalidEvent
 from agent.eventstore.jsonl.lines import LONGEST_HEADER
 from agent.tools.bar import bar
+from agent.tools.exits import Damaged
 from agent.tools.formats import FORMATS, format_of_value, is_lines, json_of, model_of
 from agent.tools.source import db_option, made_default
 from agent.tools.terminal import one_line
@@ -37,8 +38,9 @@ _READ = [name for name in FORMATS if name != "markdown"]
 def import_(*, file: str, db: Path | None, name: str | None, session: str | None) -> None:
     """Take sessions of a file into a log.
 
-    FILE may be - for stdin. A log is made if there is none. A session that is there already gets what it misses. If it has gone on, or is another one,
-    nothing is written and the status is 1. Messages become a new session, or go on with one.
+    FILE may be - for stdin. A log is made if there is none. A session that is there already gets
+    what it misses; if it has gone on, or is another one, nothing is written and the status is 1.
+    Messages become a new session, or go on with one.
 
     \b
     Examples:
@@ -80,8 +82,9 @@ def _writing(db: Path | None) -> Generator[SQLiteStore]:
     except ConflictError as error:
         ways = "--session ID takes it in beside; agent export keeps what is there"
         raise click.ClickException(one_line(f"{error} ({ways})")) from error
-    if not known and path.exists():
-        click.echo(one_line(f"made the log {path}"), err=True)
+    finally:
+        if not known and path.exists():
+            click.echo(one_line(f"made the log {path}"), err=True)
 
 
 def _take_lines(data: BinaryIO, db: Path | None, session: str | None) -> None:
@@ -119,14 +122,19 @@ def _take_session(data: Mapping[str, Any], db: Path | None, session: str | None)
 
 def _take_messages(value: Any, name: str, db: Path | None, session: str | None) -> None:  # noqa: ANN401 - JSON
     from agent.engine.agent import Agent  # noqa: PLC0415 - slow to import
+    from agent.engine.errors import InvalidPrompt  # noqa: PLC0415
     from agent.engine.prompts import checked_history  # noqa: PLC0415
     from agent.engine.providers.formats import read_messages  # noqa: PLC0415
     from agent.engine.scripted import ScriptedModel  # noqa: PLC0415
+    from agent.projections.pairing import PairingError  # noqa: PLC0415
 
-    transcript = read_messages(value, name)
-    messages = checked_history(transcript.messages)
+    try:
+        transcript = read_messages(value, name)
+        messages = checked_history(transcript.messages)
+    except (InvalidPrompt, PairingError, InvalidEvent) as error:
+        raise Damaged(one_line(f"{error}. Nothing was imported")) from error
     if not messages:
-        raise click.ClickException("it holds no messages. Nothing was imported")
+        raise Damaged("it holds no messages. Nothing was imported")
     with _writing(db) as store:
         agent = Agent(ScriptedModel([]), store=store)
         key = agent.new_key(session)
