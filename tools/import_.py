@@ -92,7 +92,7 @@ def _take_lines(data: BinaryIO, db: Path | None, session: str | None) -> None:
         raise click.UsageError("in jsonl each session has its name; --session is for one alone")
     with _writing(db) as store, bar("importing") as progress:
         new = store.import_(data, progress=progress)
-    click.echo(f"sessions: {new.sessions:,}, events: {new.events:,}")
+    click.echo(f"sessions {new.sessions:,}, events {new.events:,}")
 
 
 def _take_value(value: Any, name: str | None, db: Path | None, session: str | None) -> None:  # noqa: ANN401 - JSON

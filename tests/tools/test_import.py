@@ -47,10 +47,10 @@ def test_lines(db: Path, source: Path):
     done = run("import", "-", given=lines)
     again = run("import", "-", given=lines)
 
-    assert (done.returncode, done.stdout) == (0, "sessions: 2, events: 14\n")
+    assert (done.returncode, done.stdout) == (0, "sessions 2, events 14\n")
     assert done.stderr == f"made the log {db}\n"
     assert kept(db, "trip", "trip-osaka") == kept(source, "trip", "trip-osaka")
-    assert (again.stdout, again.stderr) == ("sessions: 0, events: 0\n", "")
+    assert (again.stdout, again.stderr) == ("sessions 0, events 0\n", "")
 
 
 def test_a_session(db: Path, source: Path, tmp_path: Path):
