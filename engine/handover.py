@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.engine.prices import cost_of
-from agent.engine.providers.formats import written
+from agent.engine.providers.formats import Written
 from agent.eventstore.errors import AttachmentMissing
 from agent.eventstore.events import ModelRequested
 from agent.eventstore.messages import every_part
@@ -14,7 +15,7 @@ from agent.projections.losses import Loss, of_log, of_messages, of_usage, summed
 from agent.projections.markdown import markdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from agent.eventstore.messages import Message
     from agent.eventstore.record import Recorded
@@ -30,18 +31,23 @@ class Seen(NamedTuple):
 
 
 class Handover(NamedTuple):
-    """What was written of a session, and what was left out."""
+    """What was written of a session, and what was left out: found when it is asked for, once."""
 
     content: Any
-    left_out: tuple[Loss, ...]
+    losses: Iterable[Loss]
+
+    @property
+    def left_out(self) -> tuple[Loss, ...]:
+        """What was left out, by kind."""
+        return summed(self.losses)
 
 
 def as_markdown(seen: Seen) -> Handover:
     """The document of :func:`~agent.projections.markdown.markdown`."""
     now = seen.state.conversation
     shown = [*now.messages, *(now.turn.messages if now.turn else ())]
-    left_out = summed([*of_log(seen.state, seen.facts), *of_messages(shown)])
-    return Handover(markdown(seen.state, seen.facts, cost_of), left_out)
+    losses = chain(of_log(seen.state, seen.facts), of_messages(shown))
+    return Handover(markdown(seen.state, seen.facts, cost_of), losses)
 
 
 def as_messages(seen: Seen, format: str) -> Handover:  # noqa: A002 - what callers call it
@@ -50,13 +56,14 @@ def as_messages(seen: Seen, format: str) -> Handover:  # noqa: A002 - what calle
     Signatures and the like go along for one model, which the body names. Attachments that are not
     there any more are named in words. Raises :class:`UnknownProvider`.
     """
-    state = seen.state.conversation
-    model = _model(seen, format)
-    attachments = dict(_attachments(state.messages, seen.get_blob))
-    body, lost = written(state.messages, format, state.system, model, attachments)
-    opened = Loss("messages of the open turn", len(state.turn.messages) if state.turn else 0)
-    left_out = summed([*of_log(seen.state, seen.facts), opened, of_usage(seen.facts), *lost])
-    return Handover({"model": model, **body} if model else body, left_out)
+    now, turn = seen.state.conversation, seen.state.conversation.turn
+    messages, model = now.messages, _model(seen, format)
+    written = Written(messages, format, model, dict(_attachments(messages, seen.get_blob)))
+    body = written.body(now.system)
+    opened = Loss("messages of the open turn", len(turn.messages) if turn else 0)
+    of_others = (opened, of_usage(seen.facts))
+    losses = chain(of_log(seen.state, seen.facts), of_others, written.left_out())
+    return Handover({"model": model, **body} if model else body, losses)
 
 
 def _model(seen: Seen, provider: str) -> str:

@@ -142,7 +142,8 @@ def _handed_over(store: SQLiteStore, place: Place, name: str) -> tuple[Any, Sequ
         return export_events(facts, store.log), ()
     state = PastStates(store.log, place.session).at(place.version)
     seen = Seen(state, facts, store.log.get_blob)
-    return as_markdown(seen) if name == "markdown" else as_messages(seen, name)
+    taken = as_markdown(seen) if name == "markdown" else as_messages(seen, name)
+    return taken.content, taken.left_out
 
 
 def _told(facts: Iterable[Recorded], total: int) -> Iterator[Recorded]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -72,7 +72,7 @@ def write_messages(
     :func:`left_out`. Raises :class:`UnknownProvider`, :class:`InvalidPrompt`.
     """
     history = _checked(messages, attachments or {})
-    return written(history, format, system, model, attachments or {}).body
+    return Written(history, format, model, attachments or {}).body(system)
 
 
 def left_out(
@@ -87,7 +87,7 @@ def left_out(
     It is found by reading again what is written. Raises as :func:`write_messages`.
     """
     history = _checked(messages, attachments or {})
-    return summed(written(history, format, None, model, attachments or {}).left_out)
+    return summed(Written(history, format, model, attachments or {}).left_out())
 
 
 def _checked(messages: Iterable[Message], attachments: Mapping[str, bytes]) -> list[Message]:
@@ -105,38 +105,46 @@ def _checked(messages: Iterable[Message], attachments: Mapping[str, bytes]) -> l
     return history
 
 
-class Written(NamedTuple):
-    """Fields of a request body, and what they do not say, one by one."""
-
-    body: dict[str, Any]
-    left_out: list[Loss]
-
-
-def written(
-    messages: Sequence[Message],
-    format: str,  # noqa: A002 - what callers call it
-    system: str | None,
-    model: str,
-    attachments: Mapping[str, bytes],
-) -> Written:
+class Written:
     """A conversation in a provider's own words. Attachments that it cannot hold are named in words.
 
     Raises :class:`UnknownProvider`.
     """
-    provider = provider_of(format)
-    frame = provider.encode_frame(Prompt(model, system, (), Settings(), None, stream=False))
-    items, lost = list(frame.leading), list[Loss]()
-    before: Message | None = None
-    asked: Sequence[bytes] = ()
-    for message in messages:
-        context = message_context(message, before, model, attachments)
-        said = encoded(provider, message, context)
-        items += said
-        answered = asked if message.tool_results else ()
-        lost += unsaid(provider, model, message, [*answered, *said])
-        before, asked = message, said
-    body: Object = msgspec.json.decode(frame.start + b",".join(items) + frame.end)
-    return Written({name: body[name] for name in provider.conversation if name in body}, lost)
+
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        format: str,  # noqa: A002 - what callers call it
+        model: str,
+        attachments: Mapping[str, bytes],
+    ) -> None:
+        self._provider = provider_of(format)
+        self._model = model
+        self._messages = messages
+        befores = (None, *messages[:-1])
+        contexts = (
+            message_context(message, before, model, attachments)
+            for message, before in zip(messages, befores, strict=False)
+        )
+        pairs = zip(messages, contexts, strict=True)
+        self._items = [encoded(self._provider, message, context) for message, context in pairs]
+
+    def body(self, system: str | None) -> dict[str, Any]:
+        """The fields of a request body that hold it."""
+        provider = self._provider
+        prompt = Prompt(self._model, system, (), Settings(), None, stream=False)
+        frame = provider.encode_frame(prompt)
+        items = [*frame.leading, *(item for items in self._items for item in items)]
+        body: Object = msgspec.json.decode(frame.start + b",".join(items) + frame.end)
+        return {name: body[name] for name in provider.conversation if name in body}
+
+    def left_out(self) -> Iterator[Loss]:
+        """What it does not say, one by one."""
+        asked: Sequence[bytes] = ()
+        for message, items in zip(self._messages, self._items, strict=True):
+            answered = asked if message.tool_results else ()
+            yield from unsaid(self._provider, self._model, message, [*answered, *items])
+            asked = items
 
 
 def _check_objects(field: str, value: object) -> None:
