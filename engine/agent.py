@@ -29,7 +29,7 @@ from agent.engine.sources import Sources
 from agent.engine.stores import LogStore, SessionStore, checked_export, checked_key
 from agent.engine.tools import Tool, Toolset
 from agent.eventstore.backends.memory import MemoryLog
-from agent.eventstore.export import holds, import_events
+from agent.eventstore.importing import holds, import_events
 from agent.eventstore.messages import Message
 from agent.eventstore.rawjson import check_text, to_raw
 

@@ -22,13 +22,8 @@ from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.core import IDENTITY_TYPES
 from agent.eventstore.errors import CorruptLog, InvalidExport, UnknownEvent
 from agent.eventstore.events import MetadataChanged, SessionDeleted, SessionForked, SessionStarted
-from agent.eventstore.export import (
-    Export,
-    export_events,
-    import_events,
-    parse_export,
-    session_id_of,
-)
+from agent.eventstore.export import Export, export_events, parse_export, session_id_of
+from agent.eventstore.importing import import_events
 from agent.eventstore.verify import verify_log
 from agent.projections import session as projection
 from agent.projections.conversation import metadata_of
@@ -336,9 +331,9 @@ class SQLiteStore(LogStore):
         """Copy all sessions, as they are now, to a new file, while others go on writing.
 
         The copy is verified, as :meth:`verify` does at ``level``, before it gets its name.
-        ``progress`` is called with bytes done, and of how many. Raises :class:`CorruptLog` for
-        a log that is damaged, :class:`StoreUnusable` for a path that is taken or cannot be made,
-        :class:`StoreFull`; nothing is left then.
+        ``progress`` is called with bytes, of twice those of the copy, which is read once more.
+        Raises :class:`CorruptLog` for a log that is damaged, :class:`StoreUnusable` for a path that
+        is taken or cannot be made, :class:`StoreFull`; nothing is left then.
         """
         from agent.eventstore.backends.sqlite_backup import backup_log  # noqa: PLC0415 - seldom needed
 

@@ -73,9 +73,6 @@ def _move(made: Path, target: Path) -> None:
     """Give it its name, unless somebody else has taken that meanwhile."""
     try:
         os.link(made, target)  # unlike a rename it never replaces a file
-    except FileExistsError:
-        _refuse_taken(target)
-        raise
-    except OSError:  # a file system without hard links
-        _refuse_taken(target)
+    except OSError:
+        _refuse_taken(target)  # else it is a file system without hard links
         made.rename(target)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from agent.eventstore import core
 from agent.eventstore.errors import InvalidExport, StoreError
-from agent.eventstore.export import check_erased, check_prefix, holds
+from agent.eventstore.importing import check_erased, check_prefix, holds
 from agent.eventstore.jsonl.checking import opened, reporting, size_of
 from agent.eventstore.jsonl.lines import Counts, Progress
 from agent.eventstore.jsonl.reading import Reader, Section
@@ -139,11 +139,12 @@ class _Importing:
     def _joint(self, section: Section) -> str | None:
         """The session to fork from, as late as the log has it; sets the head to that point."""
         for point, named in reversed(section.joints):
-            held = section.parent.name if section.parent and point.version == section.at else named
-            for parent in dict.fromkeys((held, named)):
-                if holds(self._log, parent, point):
-                    self._head = point
-                    return parent
+            parent = (
+                section.parent.name if section.parent and point.version == section.at else named
+            )
+            if holds(self._log, parent, point):
+                self._head = point
+                return parent
         return None
 
     def _is_erased(self, stream: str, version: int) -> bool:

@@ -13,7 +13,8 @@ from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.conformance.facts import attached, fixed, forked, said, started
 from agent.eventstore.errors import NothingToErase, StoreBusy, UnknownEvent, UnknownStream
 from agent.eventstore.events import PayloadErased
-from agent.eventstore.export import export_events, import_events, parse_export
+from agent.eventstore.export import export_events, parse_export
+from agent.eventstore.importing import import_events
 from agent.eventstore.log import EventLog
 from agent.eventstore.record import Prepared
 from agent.eventstore.verify import verify_export, verify_log, verify_stream

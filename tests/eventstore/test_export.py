@@ -13,13 +13,8 @@ from agent.eventstore.conformance.facts import (
     started,
 )
 from agent.eventstore.errors import ConflictError, InvalidExport
-from agent.eventstore.export import (
-    export_digest,
-    export_events,
-    import_events,
-    parse_export,
-    session_id_of,
-)
+from agent.eventstore.export import export_digest, export_events, parse_export, session_id_of
+from agent.eventstore.importing import import_events
 from agent.eventstore.log import EventLog
 from agent.eventstore.record import Prepared, Recorded, record
 from agent.eventstore.version import library_version

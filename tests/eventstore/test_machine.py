@@ -24,7 +24,8 @@ from agent.eventstore.errors import (
     StoreError,
     UnknownStream,
 )
-from agent.eventstore.export import export_events, import_events, parse_export
+from agent.eventstore.export import export_events, parse_export
+from agent.eventstore.importing import import_events
 from agent.eventstore.jsonl.checking import verify_jsonl
 from agent.eventstore.jsonl.importing import import_log
 from agent.eventstore.jsonl.lines import Counts

@@ -15,7 +15,8 @@ from agent.eventstore.errors import (
     StoreError,
     UnknownEvent,
 )
-from agent.eventstore.export import export_events, import_events, parse_export
+from agent.eventstore.export import export_events, parse_export
+from agent.eventstore.importing import import_events
 from agent.eventstore.jsonl import importing
 from agent.eventstore.jsonl.importing import import_log
 from agent.eventstore.jsonl.lines import Counts
@@ -82,6 +83,14 @@ def test_a_fork_of_what_the_log_has_stays_cheap(log: EventLog, names: list[str])
 
     assert hashes(log) == hashes(family())
     assert len(own(log)) == (8 if names != ["c"] else 9)
+
+
+def test_a_fork_shares_as_much_as_it_can(log: EventLog):
+    """Of several sessions that it comes from, the last."""
+    taken(log, written(family(), ["a", "b"]))
+
+    assert taken(log, written(family(), ["c"])) == Counts(1, 1, 0)
+    assert own(log) == FAMILY
 
 
 def test_a_fork_without_its_parent_stands_alone(log: EventLog):
@@ -215,6 +224,17 @@ def test_what_was_erased_elsewhere_and_is_still_here(log: EventLog):
     assert written(log) == data
 
 
+def test_an_erasure_that_the_log_has_had_but_not_been_told_of(log: EventLog):
+    """The event that tells of it is appended."""
+    source = family()
+    erase(source, "a", 2)
+    data = export_events(list(source.read("a", until=5)), source)
+    import_events(log, "a", parse_export(data))
+
+    assert taken(log, written(source, ["a"])) == Counts(1, 1, 0)
+    assert whole(log)
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_fork_shares_nothing_that_was_erased_of_it(log: EventLog, version: int):
     """It then stands alone, from its first event on."""
@@ -250,20 +270,26 @@ def test_an_interrupted_import_is_repeated(monkeypatch: pytest.MonkeyPatch):
                 return
 
 
-def test_a_file_that_changes_meanwhile(log: EventLog):
+@pytest.mark.parametrize(("line", "other"), [(10, b""), (4, b"nonsense"), (14, b"nonsense")])
+def test_a_file_that_changes_meanwhile(log: EventLog, line: int, other: bytes):
     """What was checked is not what is read then: it stops, and says so."""
-    whole = written(family())
+    data = written(family())
 
     class Changing(io.BytesIO):
         def seek(self, *place: int) -> int:
-            self.truncate(len(whole) * 2 // 3)
+            lines = data.splitlines(keepends=True)
+            rest = [other + b"\n", *lines[line:]] if other else []
+            self.getbuffer().release()
+            super().seek(0)
+            self.write(b"".join([*lines[: line - 1], *rest]))
+            self.truncate()
             return super().seek(*place)
 
-    with pytest.raises(StoreError, match=r"^line 10: the file was changed while it was imported"):
-        import_log(log, Changing(whole), check_name=str)
+    with pytest.raises(StoreError, match=rf"^line {line}: the file was changed while it was"):
+        import_log(log, Changing(data), check_name=str)
 
-    taken(log, whole)
-    assert written(log) == whole
+    taken(log, data)
+    assert written(log) == data
 
 
 def test_progress_is_told_bytes_twice():
@@ -302,10 +328,15 @@ def test_a_file_that_begins_further_on(log: EventLog):
     assert import_log(log, file, check_name=str) == Counts(3, 8, 1)
 
 
-def test_a_large_batch_is_split(monkeypatch: pytest.MonkeyPatch, log: EventLog):
-    """By bytes too."""
-    monkeypatch.setattr(importing, "_BYTES", 1)
+@pytest.mark.parametrize(("limit", "appends"), [("_EVENTS", 6), ("_BYTES", 6), ("", 2)])
+def test_events_are_appended_some_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, limit: str, appends: int
+):
+    """No more than so many, and no more than so many bytes, of one session."""
+    if limit:
+        monkeypatch.setattr(importing, limit, 1)
+    counting = FailingLog(MemoryLog())
 
-    taken(log, written(family()))
+    taken(counting, written(family()))
 
-    assert hashes(log) == hashes(family())
+    assert (counting.appends, hashes(counting)) == (appends, hashes(family()))

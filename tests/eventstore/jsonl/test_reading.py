@@ -1,6 +1,7 @@
 """Files that are not whole: what is found, and in which line."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -9,12 +10,14 @@ import msgspec
 import pytest
 
 from agent.eventstore.backends.memory import MemoryLog
-from agent.eventstore.conformance.facts import started
+from agent.eventstore.conformance.facts import attached_as, said, started
 from agent.eventstore.events import HistoryCleared
+from agent.eventstore.export import entry_of
 from agent.eventstore.jsonl import lines as kinds
 from agent.eventstore.jsonl import reading
 from agent.eventstore.jsonl.checking import verify_jsonl
-from agent.eventstore.record import prepare
+from agent.eventstore.jsonl.lines import EventLine, encoder
+from agent.eventstore.record import prepare, record
 from agent.eventstore.verify import LEVELS, Level, Verification
 from tests.eventstore.exports import DIGEST
 from tests.eventstore.jsonl.given import family, of_a_later_release, sealed, written
@@ -284,6 +287,13 @@ def test_a_file_without_lines():
     assert found([b"\x00" * 10_000]) == [(1, f"it is longer than {kinds.LONGEST_HEADER} bytes")]
 
 
+def test_a_first_line_that_is_too_long():
+    """What follows it may look like a file of lines, and is none."""
+    longest = f"it is longer than {kinds.LONGEST_HEADER} bytes"
+
+    assert found([b"x" * 10_000 + b"\n", *WHOLE]) == [(1, longest)]
+
+
 def test_a_later_format():
     """This release cannot judge it."""
     assert found(changed(1, '"format_version":1', '"format_version":2')) == [
@@ -307,6 +317,34 @@ def test_events_of_a_later_release_are_counted():
     checked = verify_jsonl(io.BytesIO(of_a_later_release()))
 
     assert (checked.findings, checked.unread) == ([], 1)
+
+
+def test_a_fork_that_begins_otherwise():
+    """A log could not take it."""
+    log = family()
+    (point,) = log.read("a", after=2, until=3)
+    (fact,) = record([said("mine")], stream="b", after=point.head)
+    line = encoder.encode(entry_of(fact, EventLine)) + b"\n"
+    end = json.loads(WHOLE[-1])
+    del end["sessions"]["c"]
+    end["sessions"]["b"] = {"version": 4, "hash": fact.hash.hex()}
+    lines = [*WHOLE[:9], line, json.dumps({**end, "events": 6}).encode() + b"\n"]
+
+    assert found([sealed(lines)]) == [
+        (10, "a fork begins with session.forked, not with message.added")
+    ]
+
+
+def test_an_attachment_of_another_size():
+    """An event says how many bytes it has."""
+    log = family()
+    facts = record([*log.read("a", until=2), attached_as(DIGEST, 9)], stream="a", after=None)
+    line = encoder.encode(entry_of(facts[-1], EventLine)) + b"\n"
+    head = {"version": 3, "hash": facts[-1].hash.hex()}
+    end = {**json.loads(WHOLE[-1]), "sessions": {"a": head}, "events": 3}
+    lines = [*WHOLE[:5], line, json.dumps(end).encode() + b"\n"]
+
+    assert found([sealed(lines)])[0] == (6, "an attachment is missing or not whole")
 
 
 def test_a_payload_that_says_nothing():

@@ -88,6 +88,15 @@ def test_forks_of_what_was_deleted_share_it(log: EventLog):
     ]
 
 
+def test_a_fork_of_a_copy_that_went_on(log: EventLog):
+    """Two sessions may begin alike without sharing: a fork goes on from the one it came from."""
+    log.append("a", [started("a"), said("one"), said("two")], expected=None)
+    log.append("z", [started("a"), said("one"), said("other")], expected=None)
+    fork(log, "z", "y", 3)
+
+    assert shape(written(log))[-2:] == [("y", "z", 3), (4,)]
+
+
 def test_a_name_that_is_used_again_is_another_session(log: EventLog):
     """A fork whose parent was deleted does not go on from whoever has the name now."""
     log.append("a", [started("a"), said("old")], expected=None)
@@ -203,13 +212,24 @@ def test_a_file_is_not_overwritten(tmp_path: Path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_file_that_may_take_less(tmp_path: Path):
+def test_a_file_that_may_take_less():
     """An unbuffered file gets all bytes too, and stays open."""
-    with (tmp_path / "file").open("wb", buffering=0) as file:
-        write_log(family(), file)
-        assert not file.closed
 
-    assert (tmp_path / "file").read_bytes() == written(family())
+    class Slow(io.RawIOBase):
+        def __init__(self) -> None:
+            self.taken = b""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: bytes, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+            self.taken += bytes(data[:100])
+            return min(len(data), 100)
+
+    file = Slow()
+    write_log(family(), file)  # pyright: ignore[reportArgumentType]
+
+    assert (file.taken, file.closed) == (written(family()), False)
 
 
 def test_progress():
