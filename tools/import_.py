@@ -108,7 +108,7 @@ def _take_session(data: Mapping[str, Any], db: Path | None, session: str | None)
     from agent.engine.scripted import ScriptedModel  # noqa: PLC0415
     from agent.engine.session import Session  # noqa: PLC0415
     from agent.engine.stores import checked_export  # noqa: PLC0415
-    from agent.eventstore.export import holds  # noqa: PLC0415
+    from agent.eventstore.importing import holds  # noqa: PLC0415
 
     with _writing(db) as store:
         agent = Agent(ScriptedModel([]), store=store)

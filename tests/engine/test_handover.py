@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from agent import Agent, Message, Session
 from agent.engine.errors import UnknownProvider
 from agent.engine.scripted import Call, ScriptedModel
-from agent.engine.stores import SQLiteStore
+from agent.engine.stores import MemoryStore, SQLiteStore
 from agent.eventstore.errors import UnknownStream
 from agent.eventstore.messages import (
     FilePart,
@@ -159,6 +159,20 @@ def test_attachments_that_a_format_does_not_take_are_named():
     assert content[1]["type"] == "image"
     assert session.left_out("anthropic")[1:] == (Loss("attachments", 1),)
     assert linked.to_messages("openai")["messages"][0]["content"] == "[file: https://x/y.pdf]"
+
+
+def test_what_was_erased_is_not_in_it():
+    """The place of an erased message stays, and it is told how many events were erased."""
+    store = MemoryStore()
+    session = agent_of("Yes", store=store).session("s")
+    session.run("secret")
+    store.erase("s", [2], reason="asked to")
+    session = agent_of(store=store).session("s")
+
+    assert "secret" not in session.to_markdown()
+    said = [item["content"] for item in session.to_messages("openai")["messages"]]
+    assert said == ["[erased]", "Yes"]
+    assert session.left_out("openai")[1] == Loss("erased events", 1)
 
 
 def test_attachments_that_are_gone_are_named(tmp_path: Path):
