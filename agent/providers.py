@@ -1,7 +1,7 @@
 """What a provider of one's own is made of, and conversations in the words of providers.
 
 Subclass :class:`Provider`; :func:`read_messages` and :func:`write_messages` bring and take a
-history.
+history; :func:`left_out` says what a format cannot take.
 """
 
 from agent.engine.provider import (
@@ -15,7 +15,7 @@ from agent.engine.provider import (
     ReasoningDelta,
     TextDelta,
 )
-from agent.engine.providers.formats import read_messages, write_messages
+from agent.engine.providers.formats import left_out, read_messages, write_messages
 from agent.engine.providers.transcript import Transcript
 from agent.eventstore.values import (
     FinishReason,
@@ -24,12 +24,14 @@ from agent.eventstore.values import (
     ToolDefinition,
     Usage,
 )
+from agent.projections.losses import Loss
 
 __all__ = [
     "Answer",
     "Delta",
     "FinishReason",
     "Frame",
+    "Loss",
     "MessageContext",
     "ModelRequest",
     "OutputSchema",
@@ -41,6 +43,7 @@ __all__ = [
     "ToolDefinition",
     "Transcript",
     "Usage",
+    "left_out",
     "read_messages",
     "write_messages",
 ]

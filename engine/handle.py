@@ -195,8 +195,8 @@ class Handle:
             if "is" in user and user["is"] is me:
                 del user["is"]
 
-    def change(self, decide: Callable[[Conversation], Event | None]) -> None:
-        """Append what is decided on outside of a turn, if anything.
+    def change(self, decide: Callable[[Conversation], Iterable[Event]]) -> None:
+        """Append what is decided on outside of a turn, as one, if anything.
 
         Raises :class:`ConflictError` on a stale handle.
         """
@@ -204,8 +204,7 @@ class Handle:
             journal = self.journal
             try:
                 close_compaction(journal, self.setup.sources.owner())
-                event = decide(journal.state.conversation)
-                self._write([] if event is None else [event])
+                self._write(decide(journal.state.conversation))
             finally:
                 journal.forget()
 

@@ -9,17 +9,21 @@ from agent.eventstore.events import HistoryRewound, MessageAdded
 from agent.projections.pairing import Pairing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from agent.eventstore.messages import Message
     from agent.projections.conversation import Conversation
 
 
-def added(now: Conversation, message: Message) -> MessageAdded:
-    """A message by hand. Raises :class:`PairingError` where it cannot follow."""
-    Pairing(now.view.last(now.transcript)).see(message)
-    return MessageAdded(message=message)
+def added(now: Conversation, messages: Iterable[Message]) -> Iterator[MessageAdded]:
+    """Messages by hand. Raises :class:`PairingError` where one cannot follow."""
+    pairing = Pairing(now.view.last(now.transcript))
+    for message in messages:
+        pairing.see(message)
+        yield MessageAdded(message=message)
 
 
-def rewound(now: Conversation, to: int) -> HistoryRewound | None:
+def rewound(now: Conversation, to: int) -> Iterator[HistoryRewound]:
     """Back, or forward, to a settled version. Raises :class:`CannotRewind`."""
     if now.mark_at(to) is None:
         nearest = now.settled_near(to)
@@ -27,10 +31,11 @@ def rewound(now: Conversation, to: int) -> HistoryRewound | None:
         raise CannotRewind(
             f"at version {to} a turn is open; the nearest without one: {versions}", nearest=nearest
         )
-    return None if to == now.version else HistoryRewound(to=to)
+    if to != now.version:
+        yield HistoryRewound(to=to)
 
 
-def undone(now: Conversation, turns: int) -> HistoryRewound:
+def undone(now: Conversation, turns: int) -> Iterator[HistoryRewound]:
     """Back to before the last turns of the history. Raises :class:`CannotRewind`."""
     if type(turns) is not int or turns < 1:
         raise ConfigurationError(f"turns must be at least 1, not {turns!r}")
@@ -44,4 +49,4 @@ def undone(now: Conversation, turns: int) -> HistoryRewound:
                 "what it showed before a clear, or before a message was added by hand",
                 nearest=(),
             )
-    return HistoryRewound(to=to)
+    yield HistoryRewound(to=to)

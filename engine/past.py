@@ -11,6 +11,7 @@ from agent.engine.bound import Bound
 from agent.engine.configurations import configuration_of, today_of
 from agent.engine.departure import Way, departure
 from agent.engine.edits import ReplayOptions, TodayOptions, edited, edits_of
+from agent.engine.handover import Seen, as_markdown, as_messages
 from agent.engine.past_requests import past_request_of, request_at
 from agent.engine.plan import Plan, plan_of
 from agent.engine.replay import Replay, replay
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from agent.eventstore.record import Recorded
     from agent.eventstore.verify import Level, Verification
     from agent.projections.diff import Difference
+    from agent.projections.losses import Loss
     from agent.projections.usage import SessionUsage
 
 
@@ -92,6 +94,41 @@ class Past(Bound):
         The levels are those of ``store.verify``. Findings come as data, not as an error.
         """
         return verify_stream(self._handle.log, self._handle.binding.key, level=level)
+
+    # In other words
+
+    def to_markdown(self, at: int | None = None) -> str:
+        """The session as a document for people, as it is or as it was at a version.
+
+        It holds what the session shows: system prompt, messages, calls and their results, tokens
+        and cost. Whatever was said stays in its place there. Raises :class:`UnknownStream` for a
+        version that there is not.
+        """
+        return as_markdown(self._seen(at)).content
+
+    def to_messages(self, format: str, at: int | None = None) -> dict[str, Any]:  # noqa: A002
+        """The history in a provider's own words: fields of a request body, attachments included.
+
+        ``format`` is a name that ``Agent(provider=...)`` takes. Signatures and the
+        like go along for the model of that provider that was asked last, which the body then names.
+        Attachments that the format does not take, or that are gone, are named in words. Raises
+        :class:`UnknownProvider`, and :class:`UnknownStream` for a version that there is not.
+        """
+        return as_messages(self._seen(at), format).content
+
+    def left_out(self, format: str, at: int | None = None) -> tuple[Loss, ...]:  # noqa: A002
+        """What :meth:`to_markdown` ("markdown") or :meth:`to_messages` leave out of the session.
+
+        :meth:`to_dict` leaves out nothing. Raises as they do.
+        """
+        seen = self._seen(at)
+        taken = as_markdown(seen) if format == "markdown" else as_messages(seen, format)
+        return taken.left_out
+
+    def _seen(self, at: int | None) -> Seen:
+        handle = self._handle
+        state = handle.state if at is None else handle.state_at(at)
+        return Seen(state, list(handle.events(state.version)), handle.log.get_blob)
 
     # At any time
 

@@ -238,15 +238,15 @@ class Session(Past):
 
     # History
 
-    def add_message(self, message: Message) -> None:
-        """Append a message to the history by hand.
+    def add_message(self, message: Message, *more: Message) -> None:
+        """Append a message to the history by hand; several at once are appended all or none.
 
         The results of tool calls come in one message, right after the calls. Raises
         :class:`InvalidPrompt` and :class:`PairingError` for what no history can hold,
         :class:`ConflictError` when others have moved the session on, :class:`TurnOpen` while a
         turn is open.
         """
-        checked = checked_message(message)
+        checked = [checked_message(one) for one in (message, *more)]
         self._handle.change(lambda now: added(now, checked))
 
     def clear(self) -> None:
@@ -254,7 +254,7 @@ class Session(Past):
 
         Raises :class:`ConflictError` and :class:`TurnOpen` as :meth:`add_message`.
         """
-        self._handle.change(lambda _: HistoryCleared())
+        self._handle.change(lambda _: [HistoryCleared()])
 
     def rewind(self, to: int) -> None:
         """Show again what version ``to`` showed: history, system prompt and tools.

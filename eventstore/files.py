@@ -18,14 +18,19 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def new_file(path: str | os.PathLike[str]) -> Generator[Path]:
+def new_file(path: str | os.PathLike[str], *, replacing: bool = False) -> Generator[Path]:
     """Name a file to write, in a folder of its own beside ``path``; then it is flushed and moved.
 
-    If writing it fails nothing is left of it. Raises :class:`StoreUnusable` for a ``path`` that is
-    taken or cannot be made, :class:`StoreFull` for a full disk.
+    If writing it fails nothing is left of it, and a file that it is ``replacing`` stays. Raises
+    :class:`StoreUnusable` for a ``path`` that is taken or cannot be made, :class:`StoreFull` for a
+    full disk.
     """
     target = Path(os.fsdecode(path)).absolute()
-    _refuse_taken(target)
+    if replacing and target.is_file():
+        target = target.resolve()  # a link stays one
+    else:
+        replacing = False
+        _refuse_taken(target)
     with (
         _translated(target),
         tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:64]}.") as folder,
@@ -33,7 +38,10 @@ def new_file(path: str | os.PathLike[str]) -> Generator[Path]:
         made = Path(folder, "new")
         yield made
         _flush(made)
-        _move(made, target)
+        if replacing:
+            made.replace(target)
+        else:
+            _move(made, target)
         if os.name == "posix":
             _flush(target.parent)
 

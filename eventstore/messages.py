@@ -15,7 +15,7 @@ from agent.eventstore.errors import InvalidEvent
 from agent.eventstore.rawjson import check_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 Role = Literal["user", "assistant", "tool"]
 
@@ -262,16 +262,19 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
         return blobs_of(self.parts)
 
 
-def blobs_of(parts: tuple[Part, ...]) -> Iterator[Blob]:
-    """Every attachment of these parts that is stored by content."""
+def every_part(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts, each tool result followed by those inside of it."""
     for part in parts:
-        match part:
-            case ImagePart(source=Blob() as blob) | FilePart(source=Blob() as blob):
-                yield blob
-            case ToolResultPart():
-                yield from blobs_of(part.content)
-            case _:
-                pass
+        yield part
+        if isinstance(part, ToolResultPart):
+            yield from part.content
+
+
+def blobs_of(parts: Iterable[Part]) -> Iterator[Blob]:
+    """Every attachment of these parts that is stored by content."""
+    for part in every_part(parts):
+        if isinstance(part, ImagePart | FilePart) and isinstance(part.source, Blob):
+            yield part.source
 
 
 def _parts(content: tuple[str | Part, ...]) -> tuple[Part, ...]:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.eventstore.events import ModelFailed, ModelResponded, SessionForked
+from agent.eventstore.events import ModelFailed, ModelRequested, ModelResponded, SessionForked
 from agent.eventstore.values import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from agent.eventstore.record import Recorded
 
 
@@ -41,6 +43,7 @@ class SessionUsage(msgspec.Struct, frozen=True, gc=False):
 
 
 _TYPES = {"model.responded", "model.failed", "session.forked"}
+_CALL_TYPES = {"model.requested", "model.responded", "model.failed"}
 
 
 def evolve(state: SessionUsage, fact: Recorded) -> SessionUsage:
@@ -54,3 +57,20 @@ def evolve(state: SessionUsage, fact: Recorded) -> SessionUsage:
             return SessionUsage(Usage(), state.total)
         case _:
             return state
+
+
+def model_calls(facts: Iterable[Recorded]) -> Iterator[ModelUsage]:
+    """What each model call used, in the order of their ends; one that did not say is left out."""
+    asked: ModelRequested | None = None
+    for fact in facts:
+        if fact.type not in _CALL_TYPES:
+            continue
+        match fact.event:
+            case ModelRequested() as event:
+                asked = event
+            case ModelResponded(usage=usage, model=model) if asked is not None:
+                yield ModelUsage(asked.provider, model or asked.model, usage)
+            case ModelFailed(usage=Usage() as usage) if asked is not None:
+                yield ModelUsage(asked.provider, asked.model, usage)
+            case _:
+                pass

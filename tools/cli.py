@@ -1,7 +1,8 @@
 """The command ``agent``: the list of its commands, each imported when it is called.
 
 Start it as ``agent`` or ``python -m agent.tools.cli``. A command ``name`` is the function ``name``
-of the module ``agent.tools.name``. Exit statuses are those of ``agent.tools.exits``.
+of the module ``agent.tools.name``, both with a ``_`` after a word of Python's own. Exit statuses
+are those of ``agent.tools.exits``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ COMMANDS = {
     "resolve": "Show what an unfinished turn waits for, or decide about a call.",
     "rerun": "Take a turn again, live and in a fork, with something changed.",
     "bisect": "Find the first version at which something is true of a session.",
+    "export": "Write sessions to a file, whole or in other words.",
+    "import": "Take sessions of a file into a log.",
     "erase": "Erase what events say, for good.",
     "vacuum": "Write the file anew, without what was deleted or erased.",
     "backup": "Copy a log to a new file while others write to it.",
@@ -59,7 +63,8 @@ class Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        return getattr(import_module(f"agent.tools.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        return getattr(import_module(f"agent.tools.{name}"), name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Describe the commands without importing them."""

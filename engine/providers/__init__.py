@@ -71,3 +71,12 @@ def protocol_of(name: str) -> tuple[type[ServedProvider[Any]], Vendor[Any]]:
         raise UnknownProvider(name, tuple(sorted(VENDORS)))
     module = import_module(f"agent.engine.providers.{vendor.api}.api")
     return getattr(module, _CLASSES[vendor.api]), vendor
+
+
+def provider_of(name: str) -> ServedProvider[Any]:
+    """A provider that encodes and reads as the vendor's own servers do, without a key.
+
+    Raises :class:`UnknownProvider`.
+    """
+    made, vendor = protocol_of(name)
+    return made(vendor, base_url=vendor.base_url or vendor.example, api_key="unused")

@@ -14,6 +14,7 @@ import msgspec
 from agent.engine.errors import InvalidPrompt
 from agent.engine.providers.wire import Object, as_objects, as_string
 from agent.eventstore.messages import Blob, Link, Message
+from agent.projections.losses import Loss, summed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -26,10 +27,14 @@ _BASE64 = ";base64"
 
 
 class Transcript(msgspec.Struct, frozen=True):
-    """A conversation that was kept elsewhere: what a session takes as its history."""
+    """A conversation that was kept elsewhere: what a session takes as its history.
+
+    ``left_out`` is what a session cannot take.
+    """
 
     system: str | None
     messages: tuple[Message, ...]
+    left_out: tuple[Loss, ...] = ()
 
 
 class CallNames:
@@ -103,6 +108,22 @@ def parted(
     others = (place for place, item in enumerate(items) if not is_system(item))
     first = next(others, len(items))
     return items[:first], items[first:]
+
+
+def transcript(
+    texts: Iterable[str], marks: Iterable[str], messages: Iterable[Message], *more: Loss
+) -> Transcript:
+    """What was read: a session's system prompt is one text, without the ``marks`` on its pieces."""
+    pieces, named = [text for text in texts if text], list(marks)
+    borders = Loss("borders in the system prompt", max(len(pieces) - 1, 0))
+    lost = Loss("marks of the system prompt", len(named), tuple(named))
+    return Transcript("\n\n".join(pieces) or None, tuple(messages), summed((borders, lost, *more)))
+
+
+def names_besides(items: Iterable[Object], *said: str) -> Iterator[str]:
+    """The fields of items that say something besides these."""
+    for item in items:
+        yield from (name for name, value in item.items() if name not in said and value is not None)
 
 
 def text_of(content: object) -> str:

@@ -51,6 +51,39 @@ def test_a_name_that_is_taken(tmp_path: Path, when: str):
     assert when == "before" or target.read_text() == "theirs"
 
 
+def test_a_file_that_is_replaced(tmp_path: Path):
+    """It stays until the new one is whole, and a link to it stays one."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+
+    def fail() -> None:
+        with new_file(link, replacing=True) as made:
+            made.write_text("a part")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    before = target.read_text()
+    with new_file(link, replacing=True) as made:
+        made.write_text("new")
+
+    assert (before, target.read_text(), link.readlink()) == ("old", "new", target)
+    assert sorted(tmp_path.iterdir()) == [link, target]
+
+
+@pytest.mark.parametrize("name", ["folder", "pipe"])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, name: str):
+    """A folder, a pipe or a device stays what it is."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        pytest.raises(StoreUnusable, match="exists already"),
+        new_file(tmp_path / name, replacing=True),
+    ):
+        pass
+
+
 def test_a_folder_that_is_missing(tmp_path: Path):
     """It is not made."""
     missing = new_file(tmp_path / "none" / "target")

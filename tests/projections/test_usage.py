@@ -1,8 +1,10 @@
+from msgspec.structs import replace
+
 from agent.eventstore.events import Event, ModelFailed, SessionForked, TurnAbandoned, TurnFailed
 from agent.eventstore.values import Failure, Usage
 from agent.projections import usage
 from agent.projections.fold import rebuild
-from agent.projections.usage import SessionUsage
+from agent.projections.usage import ModelUsage, SessionUsage, model_calls
 from tests.projections.given import STARTED, begun, recorded, requested, responded
 
 ONE = Usage(1, 2, 3, 4, 5)
@@ -65,3 +67,15 @@ def test_nested_forks_count_once():
 def test_total_tokens():
     """The total of a usage is its input and output; the parts lie inside of these."""
     assert (ONE.total_tokens, Usage().total_tokens) == (3, 0)
+
+
+def test_each_call_is_told_with_who_was_asked():
+    """Each call that told its usage, under the model that answered, else the one asked."""
+    told = ModelFailed(error=FAILURE, usage=ONE, elapsed=0.0)
+    untold = ModelFailed(error=FAILURE, elapsed=0.0)
+    asked = requested()
+    answered = replace(responded(usage=TEN), model="m-1")
+    facts = recorded(STARTED, begun(), asked, told, asked, untold, asked, answered)
+
+    who = asked.provider, asked.model
+    assert list(model_calls(facts)) == [ModelUsage(*who, ONE), ModelUsage(who[0], "m-1", TEN)]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from agent import Agent, Message, Session
-from agent.errors import AgentError
+from agent import Agent, Message, Session, ToolCallPart, ToolResultPart
+from agent.errors import AgentError, PairingError
 from tests.fakes import ChatServer, CloseConnection, Error, RawBody, Stream, Text
 from tests.sessions_api.given import AT_ONCE, FACTS, sent, shown, told
 
@@ -35,6 +35,18 @@ def test_add_message(agent: Agent, openai_env: ChatServer) -> None:
     assert openai_env.requests == []
     assert shown(session) == [("user", "My name is Alice"), ("assistant", "Hello Alice")]
     assert "Alice" in session.run("What do you know about me?").text
+
+
+def test_add_several_messages(agent: Agent) -> None:
+    """They are appended in their order, as one: all, or none where one cannot follow."""
+    session = agent.session()
+    call = ToolCallPart("a", "f", "{}")
+    said = [Message.user("Hi"), Message.assistant(call), Message.tool(ToolResultPart("a", ()))]
+    session.add_message(*said)
+    with pytest.raises(PairingError, match="has no result"):
+        session.add_message(Message.assistant(call), Message.user("So?"))
+    assert session.messages == said
+    assert session.version == 4
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,11 @@ from agent.engine.providers.transcript import (
     MessageReader,
     Transcript,
     joined,
+    names_besides,
     parted,
     source_of,
     text_of,
+    transcript,
 )
 from agent.engine.providers.wire import Object, as_object, as_objects, as_string
 from agent.eventstore.messages import (
@@ -52,9 +54,10 @@ def read_body(body: Object, origin: Origin) -> Transcript:
     if not isinstance(given, list) or len(items) != len(cast("list[Any]", given)):
         raise InvalidPrompt("messages is a list of objects")
     leading, rest = parted(items, lambda item: item.get("role") in _SYSTEM)
-    system = [text_of(item.get("content")) for item in leading]
+    pieces = [part for item in leading for part in as_objects(item.get("content"))]
+    marks = [*names_besides(leading, "role", "content"), *names_besides(pieces, "type", "text")]
     messages = joined(_Messages(origin).read(rest, len(leading)))
-    return Transcript("\n\n".join(system) or None, messages)
+    return transcript([text_of(item.get("content")) for item in leading], marks, messages)
 
 
 class _Messages(MessageReader):

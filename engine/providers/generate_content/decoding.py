@@ -8,7 +8,12 @@ import msgspec
 
 from agent.engine.errors import InvalidPrompt
 from agent.engine.providers.generate_content.parts import camel, read_part
-from agent.engine.providers.transcript import MessageReader, Transcript
+from agent.engine.providers.transcript import (
+    MessageReader,
+    Transcript,
+    names_besides,
+    transcript,
+)
 from agent.engine.providers.wire import Object, as_object, as_objects, as_string
 from agent.eventstore.messages import Message, Part, TextPart, ToolCallPart, ToolResultPart
 
@@ -21,9 +26,10 @@ if TYPE_CHECKING:
 def read_body(body: Object, origin: Origin) -> Transcript:
     """The conversation of a body. Raises :class:`InvalidPrompt`."""
     system = as_object(body.get("systemInstruction") or body.get("system_instruction"))
-    texts = [as_string(part.get("text")) for part in as_objects(system.get("parts"))]
-    messages = tuple(_Contents(origin).read(as_objects(body.get("contents"))))
-    return Transcript("\n\n".join(texts) or None, messages)
+    pieces = as_objects(system.get("parts"))
+    texts = [as_string(part.get("text")) for part in pieces]
+    messages = _Contents(origin).read(as_objects(body.get("contents")))
+    return transcript(texts, names_besides(pieces, "text"), messages)
 
 
 class _Contents(MessageReader):

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from agent.engine.errors import InvalidPrompt
 from agent.engine.providers.messages.blocks import Block
-from agent.engine.providers.transcript import MessageReader, Transcript, blob_of, joined
+from agent.engine.providers.transcript import (
+    MessageReader,
+    Transcript,
+    blob_of,
+    joined,
+    names_besides,
+    transcript,
+)
 from agent.engine.providers.wire import Object, as_object, as_objects, as_string
 from agent.eventstore.messages import (
     Blob,
@@ -21,6 +28,7 @@ from agent.eventstore.messages import (
     ToolCallPart,
     ToolResultPart,
 )
+from agent.projections.losses import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +39,12 @@ if TYPE_CHECKING:
 
 def read_body(body: Object, origin: Origin) -> Transcript:
     """The conversation of a body. Raises :class:`InvalidPrompt`."""
-    texts = [as_string(item.get("text")) for item in _items(body.get("system"))]
-    messages = joined(_Messages(origin).read(as_objects(body.get("messages"))))
-    return Transcript("\n\n".join(texts) or None, messages)
+    system = _items(body.get("system"))
+    texts = [as_string(item.get("text")) for item in system]
+    items = as_objects(body.get("messages"))
+    roles = Loss("roles of system messages", sum(item.get("role") == "system" for item in items))
+    messages = joined(_Messages(origin).read(items))
+    return transcript(texts, names_besides(system, "type", "text"), messages, roles)
 
 
 def _items(content: object) -> list[Object]:

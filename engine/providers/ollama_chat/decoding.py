@@ -11,7 +11,9 @@ from agent.engine.providers.transcript import (
     Transcript,
     blob_of,
     joined,
+    names_besides,
     parted,
+    transcript,
 )
 from agent.engine.providers.wire import Object, as_objects, as_string
 from agent.eventstore.messages import ImagePart, Message, Part, TextPart, ToolResultPart
@@ -29,7 +31,7 @@ def read_body(body: Object, origin: Origin) -> Transcript:
     leading, rest = parted(items, lambda item: item.get("role") == "system")
     system = [as_string(item.get("content")) for item in leading]
     messages = joined(_Messages(origin).read(rest, len(leading)))
-    return Transcript("\n\n".join(system) or None, messages)
+    return transcript(system, names_besides(leading, "role", "content"), messages)
 
 
 class _Messages(MessageReader):

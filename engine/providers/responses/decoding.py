@@ -12,10 +12,12 @@ from agent.engine.providers.responses.items import InvalidItem, parts_of
 from agent.engine.providers.transcript import (
     CallNames,
     Transcript,
+    names_besides,
     parted,
     placed,
     source_of,
     text_of,
+    transcript,
 )
 from agent.engine.providers.wire import Object, as_objects, as_string
 from agent.eventstore.messages import (
@@ -57,7 +59,9 @@ def read_body(body: Object, origin: Origin) -> Transcript:
     for place, item in enumerate(rest, len(leading)):
         with placed("input", place):
             messages.add(item)
-    return Transcript("\n\n".join(filter(None, system)) or None, tuple(messages.whole()))
+    pieces = [part for item in leading for part in as_objects(item.get("content"))]
+    marks = names_besides(pieces, "type", "text")
+    return transcript(system, marks, messages.whole())
 
 
 def _is_system(item: Object) -> bool:

@@ -8,8 +8,20 @@ from pydantic import BaseModel
 from agent import Agent
 from agent.engine.errors import InvalidPrompt, UnknownProvider
 from agent.engine.providers.vendors import VENDORS
-from agent.eventstore.messages import Blob, ImagePart, Message, TextPart
-from agent.providers import read_messages, write_messages
+from agent.eventstore.messages import (
+    Blob,
+    FilePart,
+    ImagePart,
+    Link,
+    Message,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from agent.providers import Loss, Transcript, left_out, read_messages, write_messages
 from agent.testing import ScriptedModel
 
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -259,3 +271,97 @@ def test_what_was_given_is_not_changed() -> None:
     before = json.dumps(CONVERSATION)
     read_messages(CONVERSATION, "openai")
     assert json.dumps(CONVERSATION) == before
+
+
+ASKED = Message.assistant(ToolCallPart("a", "f", "{}"))
+LINKED = FilePart(Link("https://x/y.pdf"), "application/pdf", "y.pdf")
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "lost"),
+    [
+        ("openai", ReasoningPart("Hm."), Loss("reasoning", 1)),
+        ("anthropic", ReasoningPart("Hm."), Loss("reasoning", 1)),
+        ("openai", RefusalPart("No."), None),
+        ("anthropic", RefusalPart("No."), Loss("refusals", 1)),
+        ("openai", ToolCallPart("b", "f", '{"a": [1, 2.5]}'), None),
+        ("anthropic", ToolCallPart("b", "f", '{"a": [1, 2.5]}'), None),
+        ("anthropic", ToolCallPart("b", "f", "{"), Loss("invalid arguments", 1)),
+        ("openai", ToolCallPart("b" * 99, "f", "{}"), None),
+        ("openai", ImagePart.from_bytes(b"1"), Loss("attachments", 1)),
+    ],
+)
+def test_what_of_an_answer_is_left_out(name: str, part: Part, lost: Loss | None) -> None:
+    """What the format says otherwise is no loss; ids of calls are names alone."""
+    said = Message.assistant("Yes.", part)
+    assert left_out([Message.user("So?"), said], name) == ((lost,) if lost else ())
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "lost"),
+    [
+        ("openai", ToolResultPart("a", (TextPart("x"),), is_error=True), "marks of errors"),
+        ("anthropic", ToolResultPart("a", (TextPart("x"),), is_error=True), None),
+        ("openai", ToolResultPart("a", (TextPart("x"), ImagePart.from_bytes(b"1"))), None),
+        ("openai", ToolResultPart("a", (LINKED,)), "attachments"),
+        ("ollama", ToolResultPart("a", (TextPart("x"),), is_error=True), "marks of errors"),
+    ],
+)
+def test_what_of_a_result_is_left_out(name: str, result: ToolResultPart, lost: Any) -> None:
+    """Results are read with the calls that they answer."""
+    found = left_out([Message.user("Go"), ASKED, Message.tool(result)], name)
+    assert found == ((Loss(lost, 1),) if lost else ())
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_nothing_is_left_out_of_what_was_brought(name: str) -> None:
+    """What a format brought it can take again."""
+    transcript = read_messages(STORED[name], name)
+    assert transcript.left_out == ()
+    assert left_out(transcript.messages, name) == ()
+
+
+def test_an_empty_answer_is_left_out_where_none_can_be() -> None:
+    """An answer without content is refused by the API."""
+    history = [Message.user("So?"), Message.assistant()]
+    assert left_out(history, "anthropic") == (Loss("empty messages", 1),)
+    assert left_out(history, "openai") == ()
+
+
+def test_what_is_not_read() -> None:
+    """The body's other fields, the borders in a system prompt, and what stands on its pieces."""
+    marked = {"type": "text", "text": "b", "cache_control": {"type": "ephemeral"}}
+    asked = {"role": "user", "content": "Hi"}
+    openai = [
+        {"role": "system", "content": "a", "name": "n"},
+        {"role": "developer", "content": [marked]},
+        asked,
+    ]
+    anthropic = {"system": [{"type": "text", "text": "a"}, marked], "messages": [asked]}
+    system = [{"role": "system", "content": "b"}]
+
+    assert read_messages({"messages": openai, "model": "m", "tools": [], "n": 1}, "openai") == (
+        Transcript(
+            "a\n\nb",
+            (Message.user("Hi"),),
+            (
+                Loss("borders in the system prompt", 1),
+                Loss("marks of the system prompt", 2, ("cache_control", "name")),
+                Loss("fields of the body", 2, ("n", "tools")),
+            ),
+        )
+    )
+    assert read_messages(anthropic, "anthropic").left_out == (
+        Loss("borders in the system prompt", 1),
+        Loss("marks of the system prompt", 1, ("cache_control",)),
+    )
+    assert read_messages([asked, *system], "anthropic").left_out == (
+        Loss("roles of system messages", 1),
+    )
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_an_item_that_no_reader_would_see(name: str) -> None:
+    """It is refused, not passed over."""
+    with pytest.raises(InvalidPrompt, match=r"\[1\] is no object; \w+ is a list of objects"):
+        read_messages([{"role": "user"}, "Hello"], name)
