@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 import msgspec
 
 from agent.engine.bound import Bound
+from agent.engine.erasing import Erased, erase
 from agent.engine.errors import LONGEST_KEY, ConfigurationError, InvalidSessionId
 from agent.engine.prices import cost_of_call
 from agent.engine.settings import check_seconds
@@ -150,6 +151,25 @@ class LogStore(Bound, SessionStore):
         """Whether the tables beside the log, if there are any, say what the log says."""
         return Checked(0, [])
 
+    def erase(
+        self,
+        session_id: str,
+        versions: Collection[int] | None = None,
+        *,
+        reason: str = "",
+        forks: bool = False,
+    ) -> Erased:
+        """Erase, for good, what some events of a session say, or all of them.
+
+        What is left says that they happened: types, times, ids, names of tools, tokens. The chain
+        of hashes still verifies, and a ``payload.erased`` with the reason stands in the log.
+        Raises :class:`SharedEvents` if other sessions share them, unless ``forks`` says that they
+        may lose them too; :class:`NothingToErase`, :class:`UnknownStream`; :class:`OwnerAlive`
+        while somebody runs a turn in one of them.
+        """
+        key, sources = checked_key(session_id), self._sources
+        return erase(self.log, key, versions, reason=reason, forks=forks, sources=sources)
+
     def export(
         self,
         file: str | os.PathLike[str] | BinaryIO,
@@ -266,6 +286,37 @@ class SQLiteStore(LogStore):
         # Named now: the working directory may be another one when they are asked for.
         in_memory = os.fsdecode(path) == ":memory:"
         self._tables = None if in_memory else Path(path).absolute().with_suffix(".tables.db")
+
+    def erase(
+        self,
+        session_id: str,
+        versions: Collection[int] | None = None,
+        *,
+        reason: str = "",
+        forks: bool = False,
+        vacuum: bool = True,
+    ) -> Erased:
+        """As :meth:`LogStore.erase`; then the texts are gone from the tables beside the file, too.
+
+        The file is written anew at the end, because pages that it holds no more keep their bytes.
+        That takes as long as copying it, and room for a copy; ``vacuum=False`` leaves it to a
+        later :meth:`vacuum`. Raises :class:`StoreBusy` if somebody reads an older state to the end.
+        """
+        found = super().erase(session_id, versions, reason=reason, forks=forks)
+        if self._tables is not None and self._tables.exists():
+            self.tables().catch_up()
+        if not vacuum:
+            return found
+        self.vacuum()
+        return msgspec.structs.replace(found, vacuumed=True)
+
+    def vacuum(self) -> None:
+        """Write the file anew, so that no byte is left of what was deleted or erased.
+
+        Others may go on reading and writing. Needs room for a copy. Raises :class:`StoreBusy` when
+        somebody does not let go of an older state, :class:`StoreFull`.
+        """
+        self._file.vacuum()
 
     def tables(self, path: str | os.PathLike[str] | None = None) -> Tables:
         """As :meth:`LogStore.tables`."""

@@ -10,8 +10,9 @@
      "digest": hex}
 
 A payload is the stored JSON text in one string, because a re-encoded object would not match its
-hash. An erased event has ``"digest"`` instead of salt and payload. An export holds the inherited
-prefix and all attachments; it revives no classes and is checked whole before anything is written.
+hash. An erased event has ``"digest"`` instead of a salt, and its payload is what is left of it. An
+export holds the inherited prefix and all attachments; it revives no classes and is checked whole
+before anything is written.
 
 ``digest`` closes it: SHA-256 over all other fields as JSON in ASCII with sorted keys and no spaces.
 It finds a slip outside of the chain too; whoever edits on purpose can make it anew.
@@ -44,6 +45,7 @@ from agent.eventstore.errors import (
 from agent.eventstore.events import SessionForked, SessionStarted, parts_of
 from agent.eventstore.messages import blobs_of
 from agent.eventstore.record import Head, Recorded, record
+from agent.eventstore.residue import Residues, residue_of
 from agent.eventstore.version import library_version
 
 if TYPE_CHECKING:
@@ -72,8 +74,8 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     recorded_at: int
     codec: int
     hash: str
+    payload: str
     salt: str | None = None
-    payload: str | None = None
     digest: str | None = None
 
 
@@ -130,17 +132,17 @@ def session_id_of(recorded: Iterable[Recorded]) -> str:
     """The id that a stream gives itself: that of its start, or of its last fork."""
     session_id = ""
     for fact in recorded:
-        if fact.type in (core.STARTED, core.FORKED) and fact.payload is not None:
-            session_id = _own_id(fact, fact.payload) or session_id
+        if fact.type in (core.STARTED, core.FORKED):
+            session_id = _own_id(fact) or session_id
     return session_id
 
 
-def _own_id(fact: Recorded, payload: bytes) -> str | None:
+def _own_id(fact: Recorded) -> str | None:
     try:
         event = fact.event
     except UnknownEvent:
         with suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(payload, type=_Identity).session_id
+            return msgspec.json.decode(fact.payload, type=_Identity).session_id
         return None
     assert isinstance(event, SessionStarted | SessionForked)  # noqa: S101 - the types asked for
     return event.session_id
@@ -178,7 +180,7 @@ def fetched(
 ) -> Iterator[tuple[str, bytes]]:
     """The attachments that events name, by digest, without those that were ``seen`` before."""
     for fact in recorded:
-        if fact.payload is None or b'"blob"' not in fact.payload:
+        if b'"blob"' not in fact.payload:
             continue
         try:
             wanted = {blob.digest: blob.data for blob in blobs_of(parts_of(fact.event))}
@@ -210,8 +212,8 @@ def entry_of(fact: Recorded, kind: type[E]) -> E:
             fact.recorded_at,
             fact.codec,
             fact.hash.hex(),
+            fact.payload.decode(),
             fact.salt.hex() if fact.salt is not None else None,
-            fact.payload.decode() if fact.payload is not None else None,
             fact.erased_digest.hex() if fact.erased_digest is not None else None,
         )
     except (UnicodeDecodeError, AttributeError) as error:  # a damaged row may hold any type
@@ -294,7 +296,7 @@ def recorded_of(entry: Entry, stream: str) -> Recorded:
         entry.recorded_at,
         entry.codec,
         _bytes(entry.salt) if entry.salt is not None else None,
-        entry.payload.encode() if entry.payload is not None else None,
+        entry.payload.encode(),
         _bytes(entry.digest) if entry.digest is not None else None,
         stream=stream,
         version=entry.version,
@@ -318,9 +320,12 @@ def _bytes(text: str) -> bytes:
 
 
 def _check_chain(recorded: list[Recorded], envelope: _Envelope) -> None:
+    residues = Residues()
     try:
         for fact in core.verified(recorded, stream=envelope.session_id):
             check_payload(fact)
+            for place, reason in residues.see(fact):
+                raise InvalidExport(reason, version=place.version, advice=_COPY)
         core.to_append(envelope.session_id, recorded, None)
     except CorruptLog as error:
         raise InvalidExport(error.reason, version=error.version, advice=_COPY) from error
@@ -335,14 +340,14 @@ def _check_chain(recorded: list[Recorded], envelope: _Envelope) -> None:
 
 def check_payload(fact: Recorded) -> None:
     """Refuse an event that no log could take. Raises :class:`InvalidExport`, or as ``event``."""
-    erased = fact.erased_digest is not None
-    if {fact.payload is None, fact.salt is None} != {erased}:
-        raise InvalidExport("needs either salt and payload or a digest", version=fact.version)
-    if not erased:
-        try:
-            CODEC.check(fact.event)
-        except InvalidEvent as error:
-            raise InvalidExport(error.reason, version=fact.version) from error
+    if (fact.salt is None) is not fact.erased:
+        raise InvalidExport("needs either a salt or a digest", version=fact.version)
+    try:
+        CODEC.check(fact.event)
+    except InvalidEvent as error:
+        raise InvalidExport(error.reason, version=fact.version) from error
+    if fact.erased and residue_of(fact.event) != fact.event:
+        raise InvalidExport("was erased, and still holds a text", version=fact.version)
 
 
 def _attachments(envelope: _Envelope) -> dict[str, bytes]:

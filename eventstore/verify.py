@@ -24,6 +24,7 @@ from agent.eventstore.errors import (
 from agent.eventstore.events import SessionForked
 from agent.eventstore.export import parse_entries, parse_export
 from agent.eventstore.record import Head, Recorded
+from agent.eventstore.residue import PAYLOAD_ERASED, Residues, residue_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +62,9 @@ class Verification(msgspec.Struct, frozen=True):
     """What was checked and what was found. ``head`` is that of a single stream or export.
 
     ``unread`` counts events of a later release, whose payloads this one cannot judge, and
-    ``unlinked`` last events of deleted streams, whose predecessors were purged. ``rows`` counts
+    ``unlinked`` last events of deleted streams, whose predecessors were purged.
+    ``unwitnessed`` are erased events of which no event says so: those of a fork that stands alone,
+    and was made from before the erasure; else somebody has erased them by hand. ``rows`` counts
     those of the tables beside the log. ``deleted`` names the sessions that were deleted since a
     note was signed that they are held against. ``omitted`` counts the findings beyond the first
     :data:`MOST`.
@@ -76,6 +79,7 @@ class Verification(msgspec.Struct, frozen=True):
     omitted: int = 0
     unread: int = 0
     unlinked: int = 0
+    unwitnessed: int = 0
     deleted: list[str] = []
     rows: int = 0
 
@@ -104,6 +108,7 @@ class Walk:
         self.log = log
         self.events = self.attachments = self.omitted = self.unread = self.unlinked = 0
         self.findings: list[Finding] = []
+        self._residues = Residues()
         self.line = 0
 
     def find(self, finding: Finding) -> None:
@@ -130,6 +135,9 @@ class Walk:
             self.at(fact, "the version does not follow", wanted, fact.version)
         elif self.level != "heads":
             self._hash(fact, previous.hash)
+            if fact.erased or fact.type == PAYLOAD_ERASED:
+                for place, reason in self._residues.see(fact):
+                    self.at(place, reason)
         if self.level == "full":
             self._content(fact)
         return Head(fact.version, fact.hash)
@@ -137,9 +145,8 @@ class Walk:
     def _hash(self, fact: Recorded, previous: bytes) -> None:
         if fact.salt is not None and len(fact.salt) != SALT_BYTES:
             self.at(fact, "the salt has a wrong length", SALT_BYTES, len(fact.salt))
-        erased = fact.erased_digest is not None
-        if (fact.payload is None) is not erased or (fact.salt is None) is not erased:
-            self.at(fact, "it needs either salt and payload or a digest")
+        if (fact.salt is None) is not fact.erased:
+            self.at(fact, "it needs either a salt or a digest")
         try:
             actual = fact.hash_after(previous, fact.version)
         except ValueError as error:
@@ -149,17 +156,17 @@ class Walk:
             self.at(fact, "the event does not match its hash", fact.hash.hex(), actual.hex())
 
     def _content(self, fact: Recorded) -> None:
-        if fact.payload is None:
-            return
         try:
             attached = core.attachments([fact])
-            _ = fact.event
+            event = fact.event
         except UnknownEvent:
             self.unread += 1
             return
         except CorruptLog as error:
             self.at(fact, error.reason)
             return
+        if fact.erased and residue_of(event) != event:
+            self.at(fact, "the event was erased, and still holds a text")
         for _, blob in attached:
             self.attachments += 1
             try:
@@ -181,6 +188,7 @@ class Walk:
             self.omitted,
             self.unread,
             self.unlinked,
+            self._residues.unwitnessed,
         )
 
 

@@ -196,6 +196,7 @@ def _fields(check: Check) -> dict[str, Any]:
         "omitted": result.omitted,
         "unread": result.unread,
         "unlinked": result.unlinked,
+        "unwitnessed": result.unwitnessed,
         "deleted": result.deleted,
     }
 
@@ -242,6 +243,8 @@ def _summary(result: Verification) -> str:
         f"{result.unread} of a later release" if result.unread else "",
         f"{result.unlinked} with nothing left to follow" if result.unlinked else "",
     ]
+    if result.unwitnessed:
+        counted.append(f"{result.unwitnessed} erased, and no event says so")
     words = ", ".join(filter(None, counted))
     if result.deleted:
         names = one_line(", ".join(result.deleted))

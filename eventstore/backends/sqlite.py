@@ -19,15 +19,22 @@ from agent.eventstore.backends import sqlite_writing as writing
 from agent.eventstore.backends.sqlite_connection import Shared, open_connection
 from agent.eventstore.backends.sqlite_file import MEMORY, LogFile, is_archive
 from agent.eventstore.backends.sqlite_writer import Writer
-from agent.eventstore.errors import AttachmentMissing, CorruptLog, StoreUnusable
+from agent.eventstore.errors import (
+    AttachmentMissing,
+    CorruptLog,
+    StoreBusy,
+    StoreFull,
+    StoreUnusable,
+)
 from agent.eventstore.log import Durability, StreamInfo
 from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, Prepared, Recorded
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Generator, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
+    from agent.eventstore.core import ToErase
     from agent.eventstore.verify import Finding
 
 
@@ -152,6 +159,53 @@ class SQLiteLog:
             return True
 
         return self._writer.run(job)
+
+    def erase(self, streams: Sequence[ToErase], residues: Mapping[str, bytes]) -> None:
+        placed = core.to_erase(streams, residues)
+
+        def job(db: sqlite3.Connection) -> None:
+            known = [reading.find(db, one.stream) for one in placed]
+            if core.all_done(
+                _settle(db, stream, one.recorded, one.expected)
+                for stream, one in zip(known, placed, strict=True)
+            ):
+                return
+            left: dict[tuple[int, int], bytes] = {}
+            for one in placed:
+                for erasure in one.erasures:
+                    owner, found = reading.owner_at(db, one.stream, erasure.version)
+                    core.check_erasure(one.stream, erasure, found)
+                    left[owner, erasure.version] = residues[erasure.hash]
+            listed = [(info.stream, info.head) for info in reading.listing(db) if info.head]
+            core.check_told(placed, listed, lambda name, at: reading.owner_at(db, name, at)[1])
+            for (owner, version), residue in left.items():
+                writing.erase(db, owner, version, residue)
+            for stream, one in zip(known, placed, strict=True):
+                if stream:
+                    writing.insert(db, stream.id, one.recorded)
+
+        self._writer.run(job)
+
+    def vacuum(self) -> None:
+        """Write the file anew without what was deleted or erased, so that no byte of it is left.
+
+        Others may read and write meanwhile, but for a moment at its end. Raises
+        :class:`StoreBusy` if they don't let go; whatever was erased is then to be vacuumed again.
+        """
+        try:
+            with self._writer.shared.exclusive() as db:
+                db.execute("VACUUM")
+                busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except StoreFull as error:
+            raise StoreFull(
+                f"no room for a copy of {self.path}; free some space and vacuum again, because "
+                "bytes of what was erased are in it until then"
+            ) from error
+        if busy:
+            raise StoreBusy(
+                f"{self.path}: somebody is reading an older state, which holds what was erased; "
+                "vacuum again when that is over"
+            )
 
     def put_blob(self, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()

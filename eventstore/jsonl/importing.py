@@ -142,7 +142,7 @@ class _Importing:
     def _add(self, fact: Recorded) -> None:
         self._batch.append(fact)
         self._next = fact.version
-        self._bytes += len(fact.payload or b"")
+        self._bytes += len(fact.payload)
         for _, blob in core.attachments([fact]):
             if blob.data is not None:
                 self._attachments += 1

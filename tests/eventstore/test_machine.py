@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from agent.eventstore import core
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.backends.sqlite import SQLiteLog
-from agent.eventstore.conformance.facts import attached, deleted, forked, said, started
+from agent.eventstore.conformance.facts import attached, deleted, erasing, forked, said, started
+from agent.eventstore.core import ToErase
 from agent.eventstore.errors import (
     AttachmentMissing,
     ConflictError,
@@ -116,6 +117,21 @@ class Model:
         del self.streams[name]
         self.held -= before - {digest for row in self.feed() for digest in row.attached}
         return True
+
+    def sharing(self, row: Row) -> list[str]:
+        """The streams that hold an event, or a copy of it."""
+        key = row.fact.hash
+        return [n for n, rows in self.streams.items() if key in {one.fact.hash for one in rows}]
+
+    def erase(self, row: Row, told: Sequence[ToErase], residue: bytes) -> None:
+        """Erase as the contract says, when everybody is told."""
+        before = {digest for one in self.feed() for digest in one.attached}
+        for one in self.written:
+            if one.fact.hash == row.fact.hash and not one.fact.erased:
+                one.fact, one.attached = one.fact.as_erased(residue), set()
+        for stream, expected, prepared in told:
+            self.write(record(prepared, stream=stream, after=expected), self.streams[stream])
+        self.held -= before - {digest for one in self.feed() for digest in one.attached}
 
     def take(self, name: str, facts: Sequence[Recorded]) -> Head:
         """Import: the rows that are missing, if the others are the same."""
@@ -285,6 +301,27 @@ class LogMachine(RuleBasedStateMachine):
         self.agree(lambda: (None, []), lambda log: (log.head(name), list(log.read(name))))
         for content in CONTENTS:
             self.look_up(content)
+
+    @rule(number=numbers, version=versions, untold=rarely)
+    def erase(self, number: int, version: int, untold: bool) -> None:
+        """Erase an event of a stream, everywhere, or where somebody is not told of it."""
+        rows = self.model.streams.get(self.stream(number), [])
+        texts = [row for row in rows if row.fact.type == "message.added" and not row.fact.erased]
+        if not texts:
+            return
+        row = texts[version % len(texts)]
+        fact, residues = erasing(row.fact)
+        names = self.model.sharing(row)
+        told = [ToErase(name, self.model.streams[name][-1].fact.head, [fact]) for name in names]
+        if untold:
+            left = told.pop()
+            error = ConflictError, None, left.expected
+            self.agree(lambda: error if told else None, lambda log: log.erase(told, residues))
+            return
+        (residue,) = residues.values()
+        self.agree(
+            lambda: self.model.erase(row, told, residue), lambda log: log.erase(told, residues)
+        )
 
     @rule(number=numbers, into=numbers, cut=st.integers(0, 2), taken=often)
     def copy(self, number: int, into: int, cut: int, taken: bool) -> None:

@@ -126,6 +126,7 @@ def test_findings_as_json(db: Path):
         "omitted": 0,
         "unread": 0,
         "unlinked": 0,
+        "unwitnessed": 0,
         "deleted": [],
     }
 
