@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from agent.eventstore.verify import LEVELS, Finding, Level, Verification, verify_export
+from agent.eventstore.findings import LEVELS, Finding, Level, Verification
+from agent.eventstore.verify import verify_export
 from agent.tools import exits
 from agent.tools.bar import bar, walk
 from agent.tools.output import Form, output_options, write_json, write_lines
