@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from agent.engine.handle import Handle
     from agent.engine.past_requests import PastRequest
     from agent.engine.stream import Response
+    from agent.eventstore.findings import Level, Verification
     from agent.eventstore.messages import Message
     from agent.eventstore.record import Recorded
-    from agent.eventstore.verify import Level, Verification
     from agent.projections.diff import Difference
     from agent.projections.losses import Loss
     from agent.projections.usage import SessionUsage

@@ -33,10 +33,10 @@ from agent.projections.tables.checking import Checked
 from agent.projections.tables.tables import Tables
 
 if TYPE_CHECKING:
+    from agent.eventstore.findings import Level, Reached, Verification
     from agent.eventstore.jsonl.lines import Counts, Progress
     from agent.eventstore.log import EventLog, StreamInfo
     from agent.eventstore.record import Recorded
-    from agent.eventstore.verify import Level, Reached, Verification
 
 
 class SessionInfo(msgspec.Struct, frozen=True):

@@ -7,7 +7,8 @@ covers what no chain does. For a stream the origin is ``name/stream``, percent-e
 its version, and the leaves are the hashes of its events, so an export can be checked as well.
 
 The root tells that something is different, and the marks where: each is a line
-``position version hash stream``, for the head of each stream and every 64th event before it.
+``position version hash stream``, for the head of each stream and every 64th event before it, and
+with a minus in front for the last event of each stream that was deleted.
 """
 
 from __future__ import annotations
@@ -35,25 +36,28 @@ _STRIDE = 64
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """An event of a stream that was there."""
+    """An event of a stream that was there; ``ended`` if it deleted the stream."""
 
     stream: str
     position: int
     version: int
     hash: bytes
+    ended: bool = False
 
     @property
     def text(self) -> str:
         """Its line."""
         name = quote(self.stream, safe="")
-        return f"{self.position} {self.version} {_base64(self.hash)} {name}\n"
+        minus = "-" if self.ended else ""
+        return f"{minus}{self.position} {self.version} {_base64(self.hash)} {name}\n"
 
     @classmethod
     def parse(cls, line: str) -> Mark:
         """Read a line back. Raises ``ValueError``."""
         position, version, digest, stream = line.split(" ")
         hash_ = base64.b64decode(digest, validate=True)
-        return cls(unquote(stream), int(position), int(version), hash_)
+        place = int(position.removeprefix("-")), int(version)
+        return cls(unquote(stream), *place, hash_, position.startswith("-"))
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -129,17 +133,20 @@ def _checkpoint(
 ) -> Checkpoint:
     tree = Tree()
     marks: dict[str, list[Mark]] = {}
+    ended: list[Mark] = []
     for fact in facts:
         tree.add(leaf(fact))
+        place = (fact.stream, fact.position or 0, fact.version, fact.hash)
         if fact.type == core.DELETED:
             marks.pop(fact.stream, None)
+            ended.append(Mark(*place, ended=True))
             continue
         kept = marks.setdefault(fact.stream, [])
         if kept and kept[-1].version % _STRIDE:
             kept.pop()
-        kept.append(Mark(fact.stream, fact.position or 0, fact.version, fact.hash))
-    ordered = tuple(mark for name in sorted(marks) for mark in marks[name])
-    return Checkpoint(origin, tree.size, tree.root(), ordered)
+        kept.append(Mark(*place))
+    living = (mark for name in sorted(marks) for mark in marks[name])
+    return Checkpoint(origin, tree.size, tree.root(), (*living, *ended))
 
 
 class Tree:

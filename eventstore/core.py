@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import msgspec
+
 from agent.eventstore.chain import GENESIS, SALT_BYTES
 from agent.eventstore.errors import (
     AttachmentMissing,
@@ -16,8 +18,13 @@ from agent.eventstore.errors import (
     InvalidAppend,
     UnknownStream,
 )
-from agent.eventstore.events import PayloadErased, SessionForked, attachments_of
-from agent.eventstore.record import Head, Prepared, Recorded, record
+from agent.eventstore.events import (
+    PayloadErased,
+    SessionDeleted,
+    SessionForked,
+    attachments_of,
+)
+from agent.eventstore.record import Head, Prepared, Recorded, prepare, record
 from agent.eventstore.residue import PAYLOAD_ERASED
 
 if TYPE_CHECKING:
@@ -59,11 +66,14 @@ def to_fork(child: str, prepared: Prepared, parent: Head) -> Recorded:
     return to_append(child, [prepared], parent)[0]
 
 
-def to_delete(stream: str, prepared: Prepared, head: Head) -> Recorded:
-    """Place the last event of a stream."""
-    if prepared.type != DELETED:
+def to_delete(stream: str, prepared: Prepared, head: Head, *, inherited: int = 0) -> Recorded:
+    """Place the last event of a stream, which has inherited so many."""
+    event = prepared.event
+    if not isinstance(event, SessionDeleted):
         raise InvalidAppend(f"a deletion is recorded as {DELETED}, not as {prepared.type}")
-    return record([prepared], stream=stream, after=head)[0]
+    whole = msgspec.structs.replace(event, previous=head.hash.hex(), since=inherited + 1)
+    told = prepare(whole, recorded_at=prepared.recorded_at, salt=prepared.salt or b"")
+    return record([told], stream=stream, after=head)[0]
 
 
 class ToErase(NamedTuple):

@@ -64,9 +64,15 @@ class SessionForked(_Event, tag="session.forked", frozen=True, kw_only=True):
 
 
 class SessionDeleted(_Event, tag="session.deleted", frozen=True, kw_only=True):
-    """The last event of a stream, so that every reader of the feed learns of the deletion."""
+    """The last event of a stream, so that every reader of the feed learns of the deletion.
+
+    What it follows may be purged, so it tells: ``previous`` is the hash of the event before it, in
+    hex, and ``since`` the version of the first event that was the stream's own. The log adds both.
+    """
 
     reason: str = ""
+    previous: str = ""
+    since: int = 0
 
 
 # Configuration

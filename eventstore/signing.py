@@ -22,20 +22,14 @@ from agent.eventstore.checkpoints import (
     origin_of,
     placed,
 )
-from agent.eventstore.errors import CorruptLog, InvalidExport, UnknownStream
+from agent.eventstore.errors import CorruptLog, InvalidExport, UnknownEvent, UnknownStream
+from agent.eventstore.events import SessionDeleted
 from agent.eventstore.export import parse_entries
-from agent.eventstore.verify import (
-    Finding,
-    Level,
-    Reached,
-    Verification,
-    verify_export,
-    verify_log,
-    verify_stream,
-)
+from agent.eventstore.findings import Finding, Level, Reached, Verification
+from agent.eventstore.verify import verify_export, verify_log, verify_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from agent.eventstore.checkpoints import Checkpoint
     from agent.eventstore.log import EventLog
@@ -139,27 +133,46 @@ class _Marks:
     def __init__(self, log: EventLog, signed: Checkpoint) -> None:
         self._log = log
         self._signed: dict[str, list[Mark]] = {}
+        self._ended: list[Mark] = []
+        self._last = max((mark.position for mark in signed.marks), default=0)
         for mark in signed.marks:
-            self._signed.setdefault(mark.stream, []).append(mark)
+            kept = self._ended if mark.ended else self._signed.setdefault(mark.stream, [])
+            kept.append(mark)
 
     def explained(self, found: Verification, differs: Finding) -> Verification:
         """Where the difference is; a deletion since then explains one, if all else is as it was."""
-        deleted = self._deleted()
+        ends = {
+            fact.position or 0: fact for fact in self._log.read_all() if fact.type == core.DELETED
+        }
+        placed = [*self._other_ends(ends)]
+        later = (fact for position, fact in ends.items() if position > self._last)
+        deleted = {fact.stream for fact in later if self._could_end(fact)}
         streams = (stream for stream in self._signed if stream not in deleted)
-        placed = [finding for stream in streams if (finding := self._broken(stream))]
+        placed += [finding for stream in streams if (finding := self._broken(stream))]
         if placed or not deleted:
             return _with(found, placed or [differs])
         return msgspec.structs.replace(found, deleted=sorted(deleted))
 
-    def _deleted(self) -> set[str]:
-        """The streams that the log says were deleted after they were signed."""
-        ends = {stream: marks[-1].position for stream, marks in self._signed.items()}
-        return {
-            fact.stream
-            for fact in self._log.read_all(after=min(ends.values(), default=0))
-            if fact.type == core.DELETED
-            and (fact.position or 0) > ends.get(fact.stream, fact.position or 0)
-        }
+    def _other_ends(self, ends: Mapping[int, Recorded]) -> Iterator[Finding]:
+        """What is said otherwise now of streams that had been deleted."""
+        for mark in self._ended:
+            fact = ends.get(mark.position)
+            if fact is None or (fact.stream, fact.hash) != (mark.stream, mark.hash):
+                actual = (fact.hash.hex(), fact.stream) if fact else ("nothing", "")
+                words = f"{mark.hash.hex()} {mark.stream}", " ".join(filter(None, actual))
+                yield Finding(mark.stream, mark.version, mark.position, OTHER, *words)
+
+    def _could_end(self, fact: Recorded) -> bool:
+        """Whether a deletion is one of a stream as it was signed, or of what became of it."""
+        last = self._signed[fact.stream][-1] if fact.stream in self._signed else None
+        if last is None or fact.version != last.version + 1:
+            return last is not None
+        try:
+            event = fact.event
+        except (CorruptLog, UnknownEvent):
+            return False
+        told = event.previous if isinstance(event, SessionDeleted) else ""
+        return told in ("", last.hash.hex())
 
     def _broken(self, stream: str) -> Finding | None:
         marks = self._signed[stream]

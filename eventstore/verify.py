@@ -7,8 +7,8 @@ from their parents. ``full``: payloads decode, attachments are there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -23,77 +23,29 @@ from agent.eventstore.errors import (
 )
 from agent.eventstore.events import SessionForked
 from agent.eventstore.export import parse_entries, parse_export
+from agent.eventstore.findings import LEVELS, MOST, Finding, Verification
 from agent.eventstore.record import Head, Recorded
 from agent.eventstore.residue import PAYLOAD_ERASED, Residues, residue_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from agent.eventstore.findings import Level, Reached
     from agent.eventstore.log import EventLog, StreamInfo
 
-Level = Literal["heads", "chain", "full"]
-Reached = Callable[[int], object]
-"""Is told each position of a log that is reached."""
-LEVELS: tuple[Level, ...] = ("heads", "chain", "full")
-
-MOST = 1000
-"""How many findings are kept; the rest are only counted."""
-
 START = Head(0, GENESIS)
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """Something that is wrong. ``version`` and ``position`` are 0 where there is none to name.
-
-    ``expected`` and ``actual`` are given where the reason compares two things; hashes in hex.
-    ``line`` is that of a file of lines, from 1.
-    """
-
-    stream: str
-    version: int
-    position: int
-    reason: str
-    expected: str = ""
-    actual: str = ""
-    line: int = 0
-
-
-class Verification(msgspec.Struct, frozen=True):
-    """What was checked and what was found. ``head`` is that of a single stream or export.
-
-    ``unread`` counts events of a later release, whose payloads this one cannot judge, and
-    ``unlinked`` last events of deleted streams, whose predecessors were purged. ``rows`` counts
-    those of the tables beside the log. ``deleted`` names the sessions that were deleted since a
-    note was signed that they are held against. ``omitted`` counts the findings beyond the first
-    :data:`MOST`. ``unwitnessed`` are erased events of which no event says so: those of a fork that
-    stands alone, and was made from before the erasure; else somebody has erased them by hand.
-    """
-
-    level: Level
-    streams: int
-    events: int
-    attachments: int
-    head: Head | None
-    findings: list[Finding]
-    omitted: int = 0
-    unread: int = 0
-    unlinked: int = 0
-    unwitnessed: int = 0
-    deleted: list[str] = []
-    rows: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing was found."""
-        return not self.findings
 
 
 @runtime_checkable
 class Inspectable(Protocol):
     """A log that can show rows which no reading of streams or of the feed reaches."""
 
-    def strays(self) -> Iterator[Finding]:
-        """The rows that belong to nothing."""
+    def strays(self, *, contents: bool) -> Iterator[Finding]:
+        """The rows that belong to nothing; with ``contents`` also what is damaged in them."""
+        ...
+
+    def links(self, position: int) -> set[str]:
+        """The attachments that the log has noted for the event at a position."""
         ...
 
 
@@ -166,8 +118,13 @@ class Walk:
             return
         if fact.erased and residue_of(event) != event:
             self.at(fact, "the event was erased, and still holds a text")
+        linked = None
+        if attached and isinstance(self.log, Inspectable):
+            linked = self.log.links(fact.position or 0)
         for _, blob in attached:
             self.attachments += 1
+            if linked is not None and blob.digest not in linked:
+                self.at(fact, "an attachment is not noted for its event", blob.digest)
             try:
                 data = self.log.get_blob(blob.digest) if self.log else blob.data
             except AttachmentMissing:
@@ -228,9 +185,16 @@ def verify_log(
         walk.corrupt(error)
     feed.end(log)
     if isinstance(log, Inspectable):
-        for stray in log.strays():
+        for stray in log.strays(contents=level == "full"):
             walk.find(stray)
     return walk.result(len(listed))
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What a deletion tells of what it followed."""
+
+    previous: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    since: int = 0
 
 
 class _Feed:
@@ -255,17 +219,34 @@ class _Feed:
             self._heads[fact.stream] = self._walk.step(fact, previous or self._beginning(fact))
             return
         self._heads.pop(fact.stream, None)
-        gone = fact.version - 1 - (previous or START).version
-        if gone > 0:  # purged: what it followed is no longer there to be hashed with it
-            self._count(1 if previous is None else gone, gone)
-            self._walk.unlinked += 1
-            self._walk.events += 1
-            return
-        self._walk.step(fact, previous or START)
+        if previous and previous.version >= fact.version - 1:
+            self._walk.step(fact, previous)
+        else:
+            self._purge(fact, previous.version if previous else 0)
 
-    def _count(self, least: int, most: int) -> None:
-        """Account for purged events: of a fork that is gone, nothing tells where it began."""
+    def _purge(self, fact: Recorded, kept: int) -> None:
+        """A deletion: what it followed is purged, and only itself tells what that was."""
+        told = self._told(fact)
+        most = fact.version - 1 - (kept or max(told.since - 1, 0))
+        least = most if kept or told.since else 1  # of a fork the first logs do not tell
         self._purged = range(self._purged.start + least, self._purged.stop + most)
+        if told.previous:
+            self._walk.step(fact, Head(fact.version - 1, bytes.fromhex(told.previous)))
+            return
+        self._walk.unlinked += 1
+        self._walk.events += 1
+
+    def _told(self, fact: Recorded) -> _Told:
+        """What a deletion tells, also one of a later release."""
+        try:
+            with suppress(UnknownEvent):
+                _ = fact.event
+            return msgspec.json.decode(fact.payload, type=_Told)
+        except CorruptLog as error:
+            self._walk.at(fact, error.reason)
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            self._walk.at(fact, f"what it follows cannot be told: {error}")
+        return _Told()
 
     def _place(self, fact: Recorded) -> None:
         position = fact.position or 0
@@ -282,10 +263,10 @@ class _Feed:
             return START
         try:
             event = fact.event
-        except (CorruptLog, UnknownEvent):
+            if isinstance(event, SessionForked):
+                return Head(event.at, bytes.fromhex(event.parent_hash))
+        except (CorruptLog, UnknownEvent, ValueError):
             return self._inherited(fact)
-        if isinstance(event, SessionForked):
-            return Head(event.at, bytes.fromhex(event.parent_hash))
         return START
 
     def _inherited(self, fact: Recorded) -> Head:

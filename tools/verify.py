@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from agent.eventstore.verify import LEVELS, Finding, Level, Verification, verify_export
+from agent.eventstore.findings import LEVELS, Finding, Level, Verification
+from agent.eventstore.verify import verify_export
 from agent.tools import exits
 from agent.tools.bar import bar, walk
 from agent.tools.completion import session_ids
@@ -197,6 +198,7 @@ def _fields(check: Check) -> dict[str, Any]:
         "omitted": result.omitted,
         "unread": result.unread,
         "unlinked": result.unlinked,
+        "unwitnessed": result.unwitnessed,
         "deleted": result.deleted,
     }
 
@@ -243,6 +245,8 @@ def _summary(result: Verification) -> str:
         f"{result.unread} of a later release" if result.unread else "",
         f"{result.unlinked} with nothing left to follow" if result.unlinked else "",
     ]
+    if result.unwitnessed:
+        counted.append(f"{result.unwitnessed} erased, and no event says so")
     words = ", ".join(filter(None, counted))
     if result.deleted:
         names = one_line(", ".join(result.deleted))

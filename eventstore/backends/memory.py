@@ -150,7 +150,9 @@ class MemoryLog:
             known = self._streams.get(stream)
             if known is None:
                 return False
-            self._write(known, [core.to_delete(stream, prepared, known.head)])
+            inherited = known.lineage()[0][1]
+            last = core.to_delete(stream, prepared, known.head, inherited=inherited)
+            self._write(known, [last])
             del self._streams[stream]
             known.deleted = True
             self._purge(known)

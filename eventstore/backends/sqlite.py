@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
     from agent.eventstore.core import ToErase
-    from agent.eventstore.verify import Finding
+    from agent.eventstore.findings import Finding
 
 
 class SQLiteLog:
@@ -154,7 +154,9 @@ class SQLiteLog:
             known = reading.find(db, stream)
             if known is None:
                 return False
-            writing.insert(db, known.id, [core.to_delete(stream, prepared, known.head)])
+            inherited = reading.inherited(db, known.id)
+            last = core.to_delete(stream, prepared, known.head, inherited=inherited)
+            writing.insert(db, known.id, [last])
             writing.delete(db, known.id)
             return True
 
@@ -219,11 +221,16 @@ class SQLiteLog:
             raise AttachmentMissing(digest)
         return data
 
-    def strays(self) -> Iterator[Finding]:
-        """Events and attachments that belong to nothing: no stream, no event, no bytes."""
+    def strays(self, *, contents: bool) -> Iterator[Finding]:
+        """What belongs to nothing, and with ``contents`` what SQLite itself finds damaged."""
         with self._reader.exclusive() as db:
-            found = reading.strays(db)
+            found = reading.strays(db, contents=contents)
         yield from found
+
+    def links(self, position: int) -> set[str]:
+        """The attachments that an event is said to have."""
+        with self._reader.exclusive() as db:
+            return reading.links(db, position)
 
     @contextmanager
     def snapshot(self) -> Generator[sqlite3.Connection]:

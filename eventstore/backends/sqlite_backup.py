@@ -18,7 +18,7 @@ from agent.eventstore.verify import verify_log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.eventstore.verify import Level, Verification
+    from agent.eventstore.findings import Level, Verification
 
 _STEP = 512
 """Pages that are copied at once."""

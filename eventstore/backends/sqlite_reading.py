@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agent.eventstore import core
 from agent.eventstore.backends.sqlite_connection import primary_code
 from agent.eventstore.errors import CorruptLog
+from agent.eventstore.findings import Finding
 from agent.eventstore.log import StreamInfo
 from agent.eventstore.record import Head, Recorded
-from agent.eventstore.verify import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -75,6 +76,12 @@ def lineage(db: sqlite3.Connection, stream: str) -> list[tuple[Owner, int]]:
     if found and found[-1][1]:
         raise CorruptLog("its parents lead to no root", stream=stream, version=1)
     return found
+
+
+def inherited(db: sqlite3.Connection, stream: int) -> int:
+    """How many events a stream shares with its parent."""
+    row = db.execute("SELECT forked_at FROM streams WHERE id = ?", (stream,)).fetchone()
+    return row[0] or 0
 
 
 def owner_at(db: sqlite3.Connection, stream: str, version: int) -> tuple[int, bytes]:
@@ -153,19 +160,58 @@ def blob(db: sqlite3.Connection, digest: str) -> bytes | None:
     return row and row[0]
 
 
-def strays(db: sqlite3.Connection) -> list[Finding]:
-    """What belongs to nothing."""
-    lost = "SELECT version, position FROM events WHERE stream NOT IN (SELECT id FROM streams)"
-    unnamed = (
-        "SELECT 0, position FROM attachments WHERE digest NOT IN (SELECT digest FROM blobs) "
+_STRAYS = {
+    "the event belongs to no stream": (
+        "SELECT '', version, position FROM events WHERE stream NOT IN (SELECT id FROM streams)"
+    ),
+    "it names no event or attachment": (
+        "SELECT '', 0, position FROM attachments WHERE digest NOT IN (SELECT digest FROM blobs) "
         "OR position NOT IN (SELECT position FROM events)"
-    )
-    reasons = {lost: "the event belongs to no stream", unnamed: "it names no event or attachment"}
-    return [
-        Finding("", version, position, reason)
-        for query, reason in reasons.items()
-        for version, position in db.execute(f"{query} LIMIT {PAGE}")
+    ),
+    "no event says that the stream was deleted": (
+        "SELECT name, 0, 0 FROM streams WHERE deleted <> 0 AND (deleted <> 1 OR NOT EXISTS "
+        f"(SELECT 1 FROM events WHERE stream = streams.id AND type = '{core.DELETED}'))"
+    ),
+}
+_STRAY_CONTENTS = {
+    "the event does not name an attachment of its": (
+        "SELECT name, version, position FROM attachments JOIN events USING (position) "
+        "JOIN streams ON id = stream WHERE instr(payload, attachments.digest) = 0"
+    ),
+}
+
+
+def strays(db: sqlite3.Connection, *, contents: bool) -> list[Finding]:
+    """What belongs to nothing; with its contents, what is damaged though nothing needs it."""
+    queries = {**_STRAYS, **(_STRAY_CONTENTS if contents else {})}
+    found = [
+        Finding(_text(name), version, position, reason)
+        for reason, query in queries.items()
+        for name, version, position in db.execute(f"{query} LIMIT {PAGE}")
     ]
+    if contents:
+        found += _damaged_blobs(db)
+        for (words,) in db.execute(f"PRAGMA integrity_check({PAGE})"):
+            if words != b"ok":
+                found.append(Finding("", 0, 0, _text(words)))
+    return found
+
+
+def _damaged_blobs(db: sqlite3.Connection) -> list[Finding]:
+    """Attachments that no event has, and that are not what their name says."""
+    rows = db.execute(
+        "SELECT digest, CAST(data AS BLOB) FROM blobs "
+        "WHERE digest NOT IN (SELECT digest FROM attachments)"
+    )
+    actual = ((_text(digest), hashlib.sha256(data).hexdigest()) for digest, data in rows)
+    reason = "an attachment without an event is damaged"
+    return [Finding("", 0, 0, reason, named, is_) for named, is_ in actual if named != is_]
+
+
+def links(db: sqlite3.Connection, position: int) -> set[str]:
+    """The attachments that an event is said to have."""
+    rows = db.execute("SELECT digest FROM attachments WHERE position = ?", (position,))
+    return {_text(digest) for (digest,) in rows}
 
 
 def _quoted(text: str) -> str:

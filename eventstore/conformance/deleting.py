@@ -7,6 +7,7 @@ from agent.eventstore.conformance.contract import Contract
 from agent.eventstore.conformance.expectations import ConformanceFailure, expect, refused
 from agent.eventstore.conformance.facts import deleted, forked, places, positions, said, started
 from agent.eventstore.errors import ConflictError, InvalidAppend, UnknownStream
+from agent.eventstore.events import SessionDeleted
 
 
 class Deleting(Contract):
@@ -33,14 +34,18 @@ class Deleting(Contract):
         expect("the feed", [("a", 2)], places(self.feed()))
 
     def test_48_a_deletion_is_in_the_feed(self) -> None:
-        """Of a deleted stream the feed keeps the ``session.deleted``, chained to what was there."""
+        """Of a deleted stream the feed keeps the ``session.deleted``, chained to what was there.
+
+        It names the hash that it follows, and the first version that was the stream's own.
+        """
         head = self.grow("a", to=3)
 
         self.log.delete("a", deleted("on request"))
 
         (tombstone,) = self.feed()
         expect("the place", ("a", 4), (tombstone.stream, tombstone.version))
-        expect("the event", deleted("on request").event, tombstone.event)
+        told = SessionDeleted(reason="on request", previous=head.hash.hex(), since=1)
+        expect("the event", told, tombstone.event)
         expect("the chain", [tombstone], list(core.verified([tombstone], stream="a", after=head)))
 
     def test_49_a_deletion_is_recorded_as_such(self) -> None:

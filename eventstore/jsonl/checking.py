@@ -12,9 +12,10 @@ from typing import BinaryIO
 
 import msgspec
 
+from agent.eventstore.findings import Level, Verification
 from agent.eventstore.jsonl.lines import Progress
 from agent.eventstore.jsonl.reading import Reader
-from agent.eventstore.verify import Level, Verification, Walk
+from agent.eventstore.verify import Walk
 
 _OFTEN = 2**20
 """Bytes from one call of ``progress`` to the next."""

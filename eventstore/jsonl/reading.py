@@ -15,6 +15,7 @@ from agent.eventstore import core
 from agent.eventstore.errors import CorruptLog, InvalidAppend, InvalidExport, UnknownEvent
 from agent.eventstore.events import SessionForked
 from agent.eventstore.export import check_payload, recorded_of
+from agent.eventstore.findings import Finding
 from agent.eventstore.jsonl.lines import (
     FORMAT,
     FORMAT_VERSION,
@@ -29,7 +30,7 @@ from agent.eventstore.jsonl.lines import (
     decoder,
 )
 from agent.eventstore.record import Head, Recorded
-from agent.eventstore.verify import START, Finding, Walk
+from agent.eventstore.verify import START, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agent.eventstore.verify import MOST, Finding
+from agent.eventstore.findings import MOST, Finding
 from agent.projections.tables import schema
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 1
+VERSION = 2
 """Raised with any change of what is built. Tables of another version are built anew."""
 
 SINGLE = ("labels", "starts", "ends", "requests", "answers")
@@ -71,7 +71,7 @@ CREATE INDEX origins_parent ON origins (parent, since) WHERE parent IS NOT NULL;
 CREATE INDEX lineage_origin ON lineage (origin);
 CREATE INDEX texts_session ON texts (session, version);
 CREATE INDEX texts_position ON texts (position);
-CREATE INDEX texts_call ON texts (call_id) WHERE call_id IS NOT NULL;
+CREATE INDEX texts_call ON texts (session, call_id) WHERE call_id IS NOT NULL;
 CREATE INDEX labels_session ON labels (session, version);
 CREATE INDEX starts_session ON starts (session, version);
 CREATE INDEX ends_session ON ends (session, version);
@@ -138,8 +138,8 @@ WHERE c.kind = 'call'
 UNION ALL
 SELECT r.session, c.version, c.turn, {_time("c.recorded_at")}, c.call_id, c.tool, c.text,
   r.version, r.text, r.is_error, r.elapsed, c.session
-FROM texts r JOIN lineage l ON l.session = r.session AND l.origin <> r.session
-JOIN texts c ON c.call_id = r.call_id AND c.session = l.origin AND c.version <= l.until
+FROM texts r CROSS JOIN lineage l ON l.session = r.session AND l.origin <> r.session
+CROSS JOIN texts c ON c.call_id = r.call_id AND c.session = l.origin AND +c.version <= l.until
   AND c.kind = 'call'
 WHERE r.kind = 'result'""",
     "model_calls": f"""

@@ -66,7 +66,7 @@ SAMPLES: dict[tuple[str, int], e.Event] = {
             library="0.1.0",
         ),
         e.SessionForked(session_id="s-2", parent="s-1", at=7, parent_hash=HEX),
-        e.SessionDeleted(reason="on request"),
+        e.SessionDeleted(reason="on request", previous=HEX, since=8),
         e.SystemChanged(system=None),
         e.ToolsDeclared(
             tools=(

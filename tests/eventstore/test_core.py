@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from agent.eventstore import core
 from agent.eventstore.conformance.facts import attached, deleted, forked, said, started
 from agent.eventstore.errors import ConflictError, CorruptLog, InvalidAppend, UnknownStream
+from agent.eventstore.events import SessionDeleted
 from agent.eventstore.messages import Blob
 from agent.eventstore.record import Head, Recorded, record
 from tests.eventstore.exports import erased
@@ -67,9 +68,10 @@ def test_fork_is_placed():
 
 def test_deletion_is_placed():
     """A deletion follows the head."""
-    fact = core.to_delete("a", deleted(), Head(3, ZERO))
+    fact = core.to_delete("a", deleted("gone"), Head(3, ZERO), inherited=2)
 
     assert (fact.stream, fact.version, fact.type) == ("a", 4, "session.deleted")
+    assert fact.event == SessionDeleted(reason="gone", previous=ZERO.hex(), since=3)
 
 
 def test_other_events_neither_fork_nor_delete():

@@ -61,6 +61,7 @@ class Model:
         self.streams: dict[str, list[Row]] = {}
         self.written: list[Row] = []
         self.held: set[str] = set()
+        self.inherited: dict[str, int] = {}
 
     def feed(self) -> list[Row]:
         """Every row that has not been purged."""
@@ -77,6 +78,8 @@ class Model:
         rows = [Row(fact) for fact in facts]
         if not {digest for row in rows for digest in row.attached} <= self.held:
             raise AttachmentMissing("")
+        if facts[0].stream not in self.streams:
+            self.inherited[facts[0].stream] = len(inherited)
         self.streams[facts[0].stream] = [*inherited, *rows]
         self.written += rows
         return facts[-1].head
@@ -114,7 +117,9 @@ class Model:
             return False
         before = {digest for row in self.feed() for digest in row.attached}
         rows = self.streams[name]
-        self.write(record([prepared], stream=name, after=self.head(name)), rows)
+        inherited = self.inherited[name]
+        last = core.to_delete(name, prepared, rows[-1].fact.head, inherited=inherited)
+        self.write([last], rows)
         del self.streams[name]
         self.held -= before - {digest for row in self.feed() for digest in row.attached}
         return True

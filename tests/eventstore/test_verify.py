@@ -7,17 +7,10 @@ import pytest
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.export import export_digest
+from agent.eventstore.findings import LEVELS, Finding, Level, Verification
 from agent.eventstore.log import EventLog
-from agent.eventstore.verify import (
-    LEVELS,
-    Finding,
-    Level,
-    Verification,
-    verify_export,
-    verify_log,
-    verify_stream,
-)
-from tests.eventstore.damaged import erase, fill, fork, opened
+from agent.eventstore.verify import verify_export, verify_log, verify_stream
+from tests.eventstore.damaged import erase, fill, fork, made, opened
 from tests.eventstore.exports import erased, exported, sample
 from tests.torture.verify import trial
 
@@ -58,7 +51,7 @@ def test_deleted_streams_leave_no_findings(log: EventLog):
 
     found = verify_log(log, level="full")
 
-    assert (found.findings, found.unlinked) == ([], 2)
+    assert (found.findings, found.unlinked) == ([], 0)
 
 
 def test_erased_events_verify(log: EventLog):
@@ -138,12 +131,95 @@ def test_damaged_attachment_is_found(file: Path):
     )
 
 
+@pytest.fixture
+def purged(tmp_path: Path) -> Path:
+    """A log in which sessions were deleted and erased, closed."""
+    made(tmp_path / "purged.db")
+    return tmp_path / "purged.db"
+
+
+def test_deletions_and_erasures_are_no_damage(purged: Path):
+    """What is gone is accounted for, to the event."""
+    assert verified(purged) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("recorded_at", "1"), ("salt", "zeroblob(16)"), ("version", "version + 1")],
+)
+def test_deletion_of_a_purged_stream_is_checked(purged: Path, column: str, value: str):
+    """It names the hash that it follows, though nothing is left to have it."""
+    change(purged, f"UPDATE events SET {column} = {value} WHERE position = 43")
+
+    assert ("i", 43) in {(one.stream, one.position) for one in verified(purged, "chain")}
+
+
+def test_deletion_that_tells_nothing_is_unlinked(purged: Path):
+    """So the first logs have them: there is nothing to hash it with."""
+    change(purged, 'UPDATE events SET payload = \'{"type":"session.deleted"}\' WHERE position = 43')
+    log = SQLiteLog(purged)
+    found = verify_log(log, level="chain")
+    log.close()
+
+    assert (found.findings, found.unlinked) == ([], 1)
+
+
+def test_removed_deletion_is_found(purged: Path):
+    """A name that is free, and nothing says why."""
+    change(purged, "DELETE FROM events WHERE position = 44")
+
+    reason = "no event says that the stream was deleted"
+    assert ("g", reason) in {(one.stream, one.reason) for one in verified(purged, "heads")}
+
+
+def test_attachment_of_another_event_is_found(purged: Path):
+    """Noted for the wrong event, and no longer for its own."""
+    change(purged, "UPDATE attachments SET position = 1 WHERE position = 16")
+
+    assert {(one.position, one.reason) for one in verified(purged)} == {
+        (1, "the event does not name an attachment of its"),
+        (16, "an attachment is not noted for its event"),
+    }
+
+
+def test_damaged_attachment_of_no_event_is_found(purged: Path):
+    """It was stored before its event, which never came."""
+    change(purged, "UPDATE blobs SET data = x'00' WHERE data = CAST('of no event' AS BLOB)")
+
+    assert [one.reason for one in verified(purged)] == ["an attachment without an event is damaged"]
+
+
+def test_fork_point_that_is_no_hash_is_found(file: Path):
+    """It is told, and raises nothing."""
+    change(
+        file,
+        'UPDATE events SET payload = replace(payload, \'"parent_hash":"\', \'"parent_hash":"x\') '
+        "WHERE type = 'session.forked'",
+    )
+
+    assert {"d", "e"} <= {one.stream for one in verified(file)}
+
+
+def test_what_sqlite_finds_is_found(purged: Path):
+    """An index that lacks an event would hide it from a session."""
+    db = opened(purged)
+    db.execute("PRAGMA writable_schema = ON")
+    db.execute(
+        "UPDATE sqlite_schema SET sql = replace(sql, 'session.forked', 'session.for') "
+        "WHERE name = 'events_identity'"
+    )
+    db.close()
+
+    assert "wrong # of entries in index events_identity" in [one.reason for one in verified(purged)]
+
+
 def test_stream_marked_as_deleted_is_found(file: Path):
     """Its events are there, and none says that it was deleted."""
     change(file, "UPDATE streams SET deleted = 1 WHERE name = 'c'")
 
     assert [(f.stream, f.reason) for f in verified(file)] == [
-        ("c", "the log does not list the stream of this event")
+        ("c", "the log does not list the stream of this event"),
+        ("c", "no event says that the stream was deleted"),
     ]
 
 

@@ -126,6 +126,7 @@ def test_findings_as_json(db: Path):
         "omitted": 0,
         "unread": 0,
         "unlinked": 0,
+        "unwitnessed": 0,
         "deleted": [],
     }
 
@@ -272,7 +273,7 @@ def test_what_was_deleted_since(note: Path, db: Path):
     changed(db, "DELETE FROM events WHERE position = 9")
 
     words = "deleted since it was signed, and proven no more: trip-osaka"
-    assert done.stdout == f"intact: 1 session, 10 events, 1 with nothing left to follow; {words}\n"
+    assert done.stdout == f"intact: 1 session, 10 events; {words}\n"
     assert _places(_signed(note))[-1] == ("trip", 8, SHORTER)
 
 

@@ -6,9 +6,11 @@ import shutil
 import tempfile
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.errors import StoreError
+from agent.eventstore.findings import Finding
 from agent.eventstore.notes import SigningKey
 from agent.eventstore.signing import sign_log, verify_signed_log
 from agent.eventstore.verify import verify_export, verify_log
@@ -29,17 +31,19 @@ def main(seed: int, count: int | None) -> bool:
 
 
 def trial(directory: Path, number: int, random: Random) -> str | None:
-    """Damage something once; None if it was found, else what was missed."""
-    match number % 5:
-        case 3:
+    """Damage something once; None if it was found and named, else what was missed."""
+    match number % 10:
+        case 3 | 6:
             return _file(directory, random, signed=True)
-        case 4:
+        case 9:
+            return _file(directory, random, signed=True, tail=True)
+        case 4 | 8:
             return _export(random)
         case _:
             return _file(directory, random, signed=False)
 
 
-def _file(directory: Path, random: Random, *, signed: bool) -> str | None:
+def _file(directory: Path, random: Random, *, signed: bool, tail: bool = False) -> str | None:
     whole, path = directory / "whole.db", directory / "damaged.db"
     if not whole.exists():
         made(whole)
@@ -49,7 +53,7 @@ def _file(directory: Path, random: Random, *, signed: bool) -> str | None:
     for leftover in directory.glob("damaged.db*"):
         leftover.unlink()
     shutil.copy(whole, path)
-    done = cut(path, random) if signed else damage(path, random)
+    done = cut(path, random) if tail else damage(path, random, signed=signed)
     log = SQLiteLog(path, durability="os")
     try:
         if signed:
@@ -59,22 +63,34 @@ def _file(directory: Path, random: Random, *, signed: bool) -> str | None:
             findings = verify_log(log, level="full").findings
     finally:
         log.close()
-    placed = [found for found in findings if found.stream or found.position]
+    # Of an order that was changed, and of nothing else, only the root of the note tells.
+    placed = done.named_by(findings) or (done.column == "position" and signed and findings)
     return None if placed else f"{done}: {findings}"
 
 
 def _export(random: Random) -> str | None:
-    text = bytearray(json.dumps(exported()).encode())
+    whole = exported()
+    text = bytearray(json.dumps(whole).encode())
     place = random.randrange(len(text))
     text[place] ^= 1 << random.randrange(8)
     try:
         data = json.loads(text.decode())
     except ValueError:
         return None  # no JSON any more: found by whoever reads it
-    if data == exported():
+    if data == whole:
         return None  # a space became another, or a letter its escape: the same data
     try:
         findings = verify_export(copy.deepcopy(data)).findings
     except StoreError as error:
         return f"byte {place}: {error!r}"
-    return None if findings else f"byte {place}"
+    return None if _named(whole, data, findings) else f"byte {place}: {findings}"
+
+
+def _named(whole: dict[str, Any], data: dict[str, Any], findings: list[Finding]) -> bool:
+    """Whether a finding is about the event that was changed, if it was one."""
+    events = data.get("events")
+    if not isinstance(events, list) or len(events) != len(whole["events"]):
+        return bool(findings)
+    pairs = zip(whole["events"], events, strict=True)
+    changed = {number for number, (old, new) in enumerate(pairs, 1) if old != new}
+    return any(not changed or one.version in changed for one in findings)

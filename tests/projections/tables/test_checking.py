@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.eventstore.backends.sqlite import SQLiteLog
-from agent.eventstore.verify import Finding
+from agent.eventstore.findings import Finding
 from agent.projections.tables import schema
 from agent.stores import SQLiteStore
 from agent.tables import Tables

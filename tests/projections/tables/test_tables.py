@@ -422,3 +422,11 @@ def held(tables: Tables, text: str) -> list[str]:
         for file in path.parent.glob(path.name + "*")
         if text.encode() in file.read_bytes()
     ]
+
+
+def test_calls_of_one_name_in_many_sessions(tables: Tables):
+    """A call is looked for in its own session, however many others have one of its name."""
+    plan = tables.sql("EXPLAIN QUERY PLAN SELECT * FROM tool_calls")
+
+    details = [row["detail"] for row in plan if "call_id=?" in row["detail"]]
+    assert ["session=? AND call_id=?" in detail for detail in details] == [True, True]
