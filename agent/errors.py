@@ -53,6 +53,8 @@
         ├── AttachmentMissing
         ├── CorruptLog
         ├── UnknownEvent
+        ├── NothingToErase
+        ├── SharedEvents
         ├── InvalidExport
         └── InvalidNote
 
@@ -108,6 +110,8 @@ from agent.eventstore.errors import (
     InvalidEvent,
     InvalidExport,
     InvalidNote,
+    NothingToErase,
+    SharedEvents,
     StoreBusy,
     StoreError,
     StoreFull,
@@ -148,6 +152,7 @@ __all__ = [
     "NoRequest",
     "NotPending",
     "NotSaved",
+    "NothingToErase",
     "NothingUnfinished",
     "OutcomeUnknown",
     "OutputError",
@@ -161,6 +166,7 @@ __all__ = [
     "RateLimited",
     "ServerFailed",
     "SessionBusy",
+    "SharedEvents",
     "StoreBusy",
     "StoreError",
     "StoreFull",

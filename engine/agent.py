@@ -190,7 +190,7 @@ class Agent(Bound):
             if data is None:
                 return
             export = checked_export(data)
-            if not holds(log, key, export):
+            if not holds(log, key, export.head):
                 import_events(log, key, export)
 
         def save(handle: Handle) -> None:

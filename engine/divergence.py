@@ -333,7 +333,7 @@ def request_causes(then: PastRequest, now: PastRequest) -> tuple[Cause, ...]:
     known: list[Cause] = [cause for cause, differs in found if differs]
     if known:
         return tuple(known)
-    changed = old.encoder != new.encoder or then.proven
+    changed = old.encoder != new.encoder or then.proven or then.erased
     return ("library",) if changed else ("log",)
 
 

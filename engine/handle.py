@@ -35,6 +35,7 @@ from agent.eventstore.export import export_events
 from agent.eventstore.log import Durability
 from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, record
+from agent.eventstore.residue import PAYLOAD_ERASED
 from agent.projections import conversation
 from agent.projections import session as projection
 from agent.projections.conversation import Conversation, Keyed
@@ -292,6 +293,10 @@ class Handle:
                 actual=self.log.head(self.binding.key),
                 advice="It was deleted and made anew: open it again.",
             )
+        if any(fact.type == PAYLOAD_ERASED for fact in facts[1:]):
+            self.requests = RequestBuilder()
+            self._journal = self._load()  # whatever was kept may hold what was erased
+            return
         state = rebuild(projection.evolve, facts[1:], known)
         self._journal = opened(self._journal_of(state), self._wanted)
 
@@ -348,7 +353,7 @@ class Handle:
         known = self.journal.committed
         version = known.conversation.settled if at is None else at
         self.check_version(version)
-        here = version == known.version
+        here = version == known.version and self.log.head(self.binding.key) == known.head
         head = Head(version, known.hash) if here else self._head_at(version)
         fact = self._fork(key, head)
         state = projection.evolve(known.branch(), fact) if here else None

@@ -20,7 +20,7 @@ from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from agent.engine.handle import Handle
     from agent.eventstore.record import Recorded
@@ -32,6 +32,7 @@ class PastRequest(msgspec.Struct, frozen=True):
     ``recorded`` is the event that holds its digest, ``version`` the place of that event. ``body``
     is what the rules of today make of the log; ``encoder`` is the name of these rules, that of the
     rules of then is ``recorded.encoder``. ``prompt`` and ``messages`` are what the body says.
+    ``erased`` says that texts before it are gone: the body is made of what is left of them.
     """
 
     version: int
@@ -40,6 +41,7 @@ class PastRequest(msgspec.Struct, frozen=True):
     encoder: str
     prompt: Prompt
     messages: tuple[Message, ...]
+    erased: bool = False
 
     @property
     def digest(self) -> str:
@@ -50,8 +52,9 @@ class PastRequest(msgspec.Struct, frozen=True):
     def proven(self) -> bool:
         """Whether the body is, byte for byte, what was sent.
 
-        If not and the encoders differ, the library builds requests otherwise than it did then; if
-        they are the same, the provider depends on more than the log, or the log has been changed.
+        If not, texts may have been ``erased``. Else, if the encoders differ, the library builds
+        requests otherwise than it did then; if they are the same, the provider depends on more than
+        the log, or the log has been changed.
         """
         return self.digest == self.recorded.digest
 
@@ -68,7 +71,8 @@ def request_at(handle: Handle, version: int) -> PastRequest:
         made = tuple(fact.version for fact in facts)
         raise NoRequest(handle.binding.key, version, last.type, made)
     before = handle.state_at(version - 1)
-    return past_request(version, last.event, before, handle.provider, handle.log.get_blob)
+    found = past_request(version, last.event, before, handle.provider, handle.log.get_blob)
+    return judged(found, handle.events(version))
 
 
 def past_request(
@@ -103,6 +107,12 @@ def past_request(
     return PastRequest(version, asked, request.body, chosen.encoder, prompt, messages)
 
 
+def judged(past: PastRequest, before: Iterable[Recorded]) -> PastRequest:
+    """The same, which knows whether the events before it have lost what it is to be proven by."""
+    erased = not past.proven and any(fact.erased for fact in before)
+    return msgspec.structs.replace(past, erased=erased)
+
+
 def past_request_of(
     facts: Sequence[Recorded],
     asked: Recorded,
@@ -114,7 +124,8 @@ def past_request_of(
     before = rebuild(projection.evolve, facts[: version - 1], SessionState())
     try:
         if isinstance(event, ModelRequested):
-            return past_request(version, event, before, provider, read_attachment)
+            found = past_request(version, event, before, provider, read_attachment)
+            return judged(found, facts[: version - 1])
     except UnknownProvider:
         pass
     return None

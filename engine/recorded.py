@@ -36,7 +36,7 @@ from agent.eventstore.events import (
 from agent.eventstore.messages import Message, ToolCallPart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.engine.approvals import ProposedCall
     from agent.engine.sources import Sources
@@ -84,12 +84,17 @@ _About = (
 class Record:
     """The events of a session in their order. ``place`` of them have been gone through.
 
-    ``names`` are what calls are called in it that have other names now.
+    ``names`` are what calls are called in it that have other names now. Requests after version
+    ``erased_from`` may hold what was erased: the digests of their bytes prove nothing any more.
+    ``digests`` are then those of the words that are left, by version, as far as they are known.
     """
 
-    def __init__(self, facts: Sequence[Recorded]) -> None:
+    def __init__(self, facts: Sequence[Recorded], known: Mapping[int, str] | None = None) -> None:
         self.facts = facts
         self.place = 0
+        self.digests = dict(known or {})
+        first = next((fact.version for fact in facts if fact.erased), None)
+        self.erased_from = sys.maxsize if first is None else first
         self.names: dict[str, str] = {}
 
     def peek(self, ahead: int = 0) -> Recorded | None:
@@ -272,10 +277,21 @@ class RecordedJournal(Journal):
     def fact_of(self, event: Event) -> Recorded:
         """The recorded event if it is the same, else another at its place."""
         fact = None if self.parted else self.coming
-        if fact is not None and fact.type == event.type and _same(event, fact.event):
+        if fact is not None and fact.type == event.type and self._same(event, fact):
             return fact
         self.parted = True
         return super().fact_of(event)
+
+    def _same(self, event: Event, fact: Recorded) -> bool:
+        """Whether an event is the recorded one, as far as that can still be told."""
+        recorded = fact.event
+        if fact.version > self._record.erased_from:
+            if isinstance(event, ModelRequested) and isinstance(recorded, ModelRequested):
+                left = self._record.digests.setdefault(fact.version, event.digest)
+                recorded = msgspec.structs.replace(recorded, digest=left)
+            if isinstance(event, ApprovalRequested) and isinstance(recorded, ApprovalRequested):
+                recorded = msgspec.structs.replace(recorded, digest=event.digest)
+        return fact.erased or _same(event, recorded)
 
     def forget(self) -> None:
         """Drop what is not durable: what it parted for is gone with it."""

@@ -61,8 +61,9 @@ class Replay(msgspec.Struct, frozen=True):
     """What came of a replay; true if nothing would be different today.
 
     ``events`` were gone through; of these, ``requests`` are model requests whose bytes are the same
-    today. ``divergence`` is the first event that would be another one. ``error`` says why a session
-    among many could not be replayed.
+    today. ``unproven`` are those after a text that was erased: they are the same with what is left,
+    and nobody can tell their bytes any more. ``divergence`` is the first event that would
+    be another one. ``error`` says why a session among many could not be replayed.
     """
 
     session_id: str
@@ -70,6 +71,7 @@ class Replay(msgspec.Struct, frozen=True):
     requests: int
     divergence: Divergence | None = None
     error: AgentError | None = None
+    unproven: int = 0
 
     def __bool__(self) -> bool:
         """Whether everything was replayed, and nothing is different."""
@@ -80,6 +82,8 @@ class Replay(msgspec.Struct, frozen=True):
         if self.error is not None:
             return f"{name}: not replayed: {type(self.error).__name__}: {self.error}"
         done = f"{counted(self.events, 'event')}, {counted(self.requests, 'request')}"
+        if self.unproven:
+            done += f", {counted(self.unproven, 'request')} after what was erased"
         if self.divergence is None:
             return f"{name}: no difference in {done}"
         return f"{name}: the same for {done}; then {self.divergence}"
@@ -97,13 +101,24 @@ def replay(
     ``asked`` is the session's own provider, which builds recorded requests again where no built-in
     one can; else that of the configuration. Raises :class:`UnknownProvider`.
     """
-    given = edited(facts, edits or {})
+    given, asked = edited(facts, edits or {}), asked or configuration.provider
     replaying = Replaying(given, read_attachment, configuration)
+    if any(fact.erased for fact in facts):
+        replaying.record.digests = _digests_of_what_is_left(facts, read_attachment, asked)
     found = replaying.run()
     name = replaying.journal.state.conversation.session_id
-    asked = asked or configuration.provider
     divergence = found and explain(found, facts, read_attachment, asked, edits or ())
-    return Replay(name, replaying.record.place, replaying.requests, divergence)
+    done, proven = replaying.record.place, replaying.requests
+    return Replay(name, done, proven, divergence, unproven=replaying.unproven)
+
+
+def _digests_of_what_is_left(
+    facts: Sequence[Recorded], read_attachment: Callable[[str], bytes], asked: Provider | None
+) -> dict[int, str]:
+    """The digests that requests have, by version, without the texts that were erased."""
+    recorded = Replaying(facts, read_attachment, AsRecorded(asked))
+    recorded.run()
+    return recorded.record.digests
 
 
 class Interrupted(Exception):
@@ -128,7 +143,7 @@ class Replaying:
         configuration: Configuration,
     ) -> None:
         self.record = Record(facts)
-        self.requests = 0
+        self.requests = self.unproven = 0
         self._configuration = configuration
         self._given = isinstance(configuration, AsRecorded)
         self._read_attachment = read_attachment
@@ -338,7 +353,7 @@ class Replaying:
             fact = self.record.peek()
             if mine is fact:
                 self.record.place += 1
-                self.requests += mine.type == "model.requested"
+                self._count(mine)
                 continue
             same = self.record.place - start
             self._fold(append.events[:same])
@@ -346,6 +361,12 @@ class Replaying:
                 raise Interrupted
             raise Diverged(self._mismatch(mine, fact, append.events[same + 1 :]))
         self.journal.settle(append)
+
+    def _count(self, fact: Recorded) -> None:
+        if fact.type == "model.requested":
+            proven = fact.version < self.record.erased_from
+            self.requests += proven
+            self.unproven += not proven
 
     def _mismatch(
         self,

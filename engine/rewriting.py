@@ -42,6 +42,9 @@ def rewritten(
     What is not different stays as it is, to the byte. Raises :class:`CannotRewrite` where today's
     code asks for more than was recorded, and what it raises itself.
     """
+    for fact in facts:
+        if fact.erased:
+            raise CannotRewrite(fact.version, "asks for what was erased")
     rewriting = _Rewriting(facts, read_attachment, today)
     try:
         rewriting.run()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 
 import msgspec
 
 from agent.engine.bound import Bound
+from agent.engine.erasing import Erased, erase
 from agent.engine.errors import LONGEST_KEY, ConfigurationError, InvalidSessionId
 from agent.engine.prices import cost_of_call
 from agent.engine.settings import check_seconds
@@ -36,6 +37,7 @@ from agent.projections.session import SessionState
 from agent.projections.tables.tables import Tables
 
 if TYPE_CHECKING:
+    from agent.eventstore.jsonl.lines import Counts, Progress
     from agent.eventstore.log import EventLog, StreamInfo
     from agent.eventstore.record import Recorded
     from agent.eventstore.verify import Level, Verification
@@ -136,6 +138,61 @@ class LogStore(Bound, SessionStore):
         """
         return verify_log(self.log, level=level)
 
+    def erase(
+        self,
+        session_id: str,
+        versions: Collection[int] | None = None,
+        *,
+        reason: str = "",
+        forks: bool = False,
+    ) -> Erased:
+        """Erase, for good, what some events of a session say, or all of them.
+
+        What is left says that they happened: types, times, ids, names of tools, tokens. The chain
+        of hashes still verifies, and a ``payload.erased`` with the reason stands in the log.
+        Raises :class:`SharedEvents` if other sessions share them, unless ``forks`` says that they
+        may lose them too; :class:`NothingToErase`, :class:`UnknownStream`; :class:`OwnerAlive`
+        while somebody runs a turn in one of them.
+        """
+        key, sources = checked_key(session_id), self._sources
+        return erase(self.log, key, versions, reason=reason, forks=forks, sources=sources)
+
+    def export(
+        self,
+        file: str | os.PathLike[str] | BinaryIO,
+        sessions: Iterable[str] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Counts:
+        """Write sessions to a file as JSON lines: all, unless some are named by their keys.
+
+        Takes the path of a new file, or a file opened to write bytes. The same sessions always
+        give the same bytes; memory does not grow with the events. ``progress`` is called with
+        how many events are written, and of how many. Raises :class:`UnknownStream` for a key that
+        holds nothing and a session that was deleted meanwhile, :class:`CorruptLog` for a damaged
+        one, :class:`AttachmentMissing`, and for a path :class:`StoreUnusable` if it is taken or
+        cannot be made, and :class:`StoreFull`.
+        """
+        from agent.eventstore.jsonl.writing import write_log  # noqa: PLC0415 - seldom needed
+
+        return write_log(self.log, file, sessions, progress=progress)
+
+    def import_(
+        self, file: str | os.PathLike[str] | BinaryIO, *, progress: Progress | None = None
+    ) -> Counts:
+        """Take the sessions of such a file, each under its key; answers what was new here.
+
+        Takes a path or a file opened to read bytes, also a pipe. Appends what is missing where a
+        key holds an earlier state of the same session. All is checked before the first event is
+        written; what interrupted it may be repeated. ``progress`` is called with bytes, of twice
+        those of the file. Raises :class:`InvalidExport` for a file that is not whole, naming the
+        line, :class:`ConflictError` when a key holds a later or another session,
+        :class:`UnknownEvent` for an event of a later release, and :class:`InvalidSessionId`.
+        """
+        from agent.eventstore.jsonl.importing import import_log  # noqa: PLC0415 - seldom needed
+
+        return import_log(self.log, file, check_name=checked_key, progress=progress)
+
     def _info(self, info: StreamInfo) -> SessionInfo | None:
         """What a listing shows of a session; None if it was deleted meanwhile."""
         session_id, metadata, error = info.stream, dict[str, object](), None
@@ -210,14 +267,65 @@ class SQLiteStore(LogStore):
             raise ConfigurationError(f'durability= is "fsync" or "os", not {durability!r}')
         if busy_timeout != 0:  # which waits for nobody
             check_seconds("busy_timeout", busy_timeout)
-        super().__init__(SQLiteLog(path, durability=durability, busy_timeout=busy_timeout))
+        log = SQLiteLog(path, durability=durability, busy_timeout=busy_timeout)
+        super().__init__(log)
+        self._file = log
         # Named now: the working directory may be another one when they are asked for.
         in_memory = os.fsdecode(path) == ":memory:"
         self._tables = None if in_memory else Path(path).absolute().with_suffix(".tables.db")
 
+    def erase(
+        self,
+        session_id: str,
+        versions: Collection[int] | None = None,
+        *,
+        reason: str = "",
+        forks: bool = False,
+        vacuum: bool = True,
+    ) -> Erased:
+        """As :meth:`LogStore.erase`; then the texts are gone from the tables beside the file, too.
+
+        The file is written anew at the end, because pages that it holds no more keep their bytes.
+        That takes as long as copying it, and room for a copy; ``vacuum=False`` leaves it to a
+        later :meth:`vacuum`. Raises :class:`StoreBusy` if somebody reads an older state to the end.
+        """
+        found = super().erase(session_id, versions, reason=reason, forks=forks)
+        if self._tables is not None and self._tables.exists():
+            self.tables().catch_up()
+        if not vacuum:
+            return found
+        self.vacuum()
+        return msgspec.structs.replace(found, vacuumed=True)
+
+    def vacuum(self) -> None:
+        """Write the file anew, so that no byte is left of what was deleted or erased.
+
+        Others may go on reading and writing. Needs room for a copy. Raises :class:`StoreBusy` when
+        somebody does not let go of an older state, :class:`StoreFull`.
+        """
+        self._file.vacuum()
+
     def tables(self, path: str | os.PathLike[str] | None = None) -> Tables:
         """As :meth:`LogStore.tables`."""
         return super().tables(path or self._tables)
+
+    def backup(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        level: Level = "heads",
+        progress: Progress | None = None,
+    ) -> Verification:
+        """Copy all sessions, as they are now, to a new file, while others go on writing.
+
+        The copy is verified, as :meth:`verify` does at ``level``, before it gets its name.
+        ``progress`` is called with bytes done, and of how many. Raises :class:`CorruptLog` for
+        a log that is damaged, :class:`StoreUnusable` for a path that is taken or cannot be made,
+        :class:`StoreFull`; nothing is left then.
+        """
+        from agent.eventstore.backends.sqlite_backup import backup_log  # noqa: PLC0415 - seldom needed
+
+        return backup_log(self._file, path, level=level, progress=progress)
 
 
 def checked_key(key: str) -> str:

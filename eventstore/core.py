@@ -5,7 +5,8 @@ No I/O. A backend reads the facts that these functions ask for and stores what t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from agent.eventstore.chain import GENESIS, SALT_BYTES
 from agent.eventstore.errors import (
@@ -15,13 +16,15 @@ from agent.eventstore.errors import (
     InvalidAppend,
     UnknownStream,
 )
-from agent.eventstore.events import SessionForked, attachments_of
+from agent.eventstore.events import PayloadErased, SessionForked, attachments_of
 from agent.eventstore.record import Head, Prepared, Recorded, record
+from agent.eventstore.residue import PAYLOAD_ERASED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.eventstore.messages import Blob
+    from agent.eventstore.values import Erasure
 
 STARTED, FORKED, DELETED = "session.started", "session.forked", "session.deleted"
 
@@ -44,7 +47,7 @@ def to_append(stream: str, prepared: Sequence[Prepared], expected: Head | None) 
     for fact, given in zip(recorded, prepared, strict=True):
         if isinstance(given, Recorded) and given.hash != fact.hash:
             raise InvalidAppend(f"{given.type} was recorded as version {given.version}, elsewhere")
-        _check_place(fact, previous)
+        check_place(fact, previous)
         previous = fact.hash
     return recorded
 
@@ -63,6 +66,85 @@ def to_delete(stream: str, prepared: Prepared, head: Head) -> Recorded:
     return record([prepared], stream=stream, after=head)[0]
 
 
+class ToErase(NamedTuple):
+    """A stream that holds events to be erased, and the ``payload.erased`` that go into it."""
+
+    stream: str
+    expected: Head
+    prepared: Sequence[Prepared]
+
+
+class Erasing(NamedTuple):
+    """The same, placed: what is appended, and what is erased of the stream up to there."""
+
+    expected: Head
+    recorded: Sequence[Recorded]
+    erasures: Sequence[Erasure]
+
+    @property
+    def stream(self) -> str:
+        """The name of the stream."""
+        return self.recorded[0].stream
+
+
+def to_erase(streams: Sequence[ToErase], residues: Mapping[str, bytes]) -> list[Erasing]:
+    """Place the events that say what is erased, and check that they say what will be left.
+
+    ``residues`` are the bytes that are left, by the hash (hex) of their event. Raises
+    :class:`InvalidAppend`.
+    """
+    placed: list[Erasing] = []
+    for stream, expected, prepared in streams:
+        recorded = to_append(stream, prepared, expected)
+        erasures: list[Erasure] = []
+        for fact in recorded:
+            if not isinstance(fact.event, PayloadErased):
+                raise InvalidAppend(f"an erasure is recorded as {PAYLOAD_ERASED}, not {fact.type}")
+            erasures += fact.event.erased
+        for one in erasures:
+            left = hashlib.sha256(residues.get(one.hash, b"")).hexdigest()
+            if left != one.residue or not 1 <= one.version <= expected.version:
+                raise InvalidAppend(f"what is left of version {one.version} is something else")
+        placed.append(Erasing(expected, recorded, erasures))
+    return placed
+
+
+def check_erasure(stream: str, erasure: Erasure, found: bytes | None) -> None:
+    """Refuse to erase another event than the one that was meant."""
+    if found is None or found.hex() != erasure.hash:
+        raise InvalidAppend(f"version {erasure.version} of {stream!r} is another event")
+
+
+def all_done(done: Iterable[Head | None]) -> bool:
+    """Whether an erasure is a retry, from what :func:`settle` says of each of its streams."""
+    heads = list(done)
+    if None in heads and any(heads):
+        raise InvalidAppend("some of these streams have been told of the erasure, others have not")
+    return None not in heads
+
+
+def check_told(
+    placed: Sequence[Erasing],
+    streams: Iterable[tuple[str, Head]],
+    hash_at: Callable[[str, int], bytes | None],
+) -> None:
+    """Refuse an erasure that a stream is not told of, of ``streams`` all that there are.
+
+    Whoever shares an event shares all before it, so the first that is missing tells.
+    """
+    everything = {(one.version, one.hash) for erasing in placed for one in erasing.erasures}
+    told = {erasing.stream: {(e.version, e.hash) for e in erasing.erasures} for erasing in placed}
+    for stream, head in streams:
+        missing = everything - told.get(stream, set())
+        version, digest = min(missing, default=(0, ""))
+        if not 0 < version <= head.version:
+            continue
+        found = hash_at(stream, version)
+        if found is not None and found.hex() == digest:
+            advice = "It shares what is to be erased, and has to be told of it."
+            raise ConflictError(stream, expected=None, actual=head, advice=advice)
+
+
 def _check_name(stream: str) -> None:
     try:
         usable = bool(stream.encode())
@@ -72,10 +154,13 @@ def _check_name(stream: str) -> None:
         raise InvalidAppend(f"{stream!r} cannot name a stream; give some text")
 
 
-def _check_place(fact: Recorded, previous: bytes) -> None:
+def check_place(fact: Recorded, previous: bytes) -> None:
+    """Refuse an event that cannot stand after ``previous``. Raises :class:`InvalidAppend`."""
     # The digest covers salt and payload as one: a fixed length keeps their boundary.
     if fact.salt is not None and len(fact.salt) != SALT_BYTES:
         raise InvalidAppend(f"a salt has {SALT_BYTES} bytes, not {len(fact.salt)}")
+    if (fact.salt is None) is not fact.erased:
+        raise InvalidAppend(f"{fact.type} needs either a salt or the digest of an erased event")
     if (fact.type == STARTED) != (fact.version == 1):
         raise InvalidAppend(f"{fact.type} cannot be version {fact.version} of a stream")
     if fact.type == DELETED:
@@ -119,11 +204,11 @@ def check_fork_point(parent: str, at: int, head: Head | None) -> None:
 
 
 def attachments(recorded: Iterable[Recorded]) -> list[tuple[Recorded, Blob]]:
-    """Each event with each attachment that it names; an erased one names none."""
+    """Each event with each attachment that it names; what is left of an erased one names none."""
     return [
         (fact, blob)
         for fact in recorded
-        if fact.payload is not None and _may_name_a_blob(fact.payload)
+        if _may_name_a_blob(fact.payload)
         for blob in attachments_of(fact.event)
     ]
 

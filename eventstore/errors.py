@@ -153,17 +153,46 @@ class UnknownEvent(StoreError):
         self.version = version
 
 
+class NothingToErase(StoreError):
+    """The event holds no text, or none any more; a session none that could be erased."""
+
+    def __init__(self, stream: str, version: int, type: str, *, erased: bool) -> None:  # noqa: A002 - the field's name
+        if erased:
+            words = f"version {version} ({type}) of session {stream!r} was erased before"
+        elif type:
+            words = f"version {version} ({type}) of session {stream!r} holds no text to erase"
+        else:
+            words = f"session {stream!r} holds no text to erase"
+        super().__init__(words)
+        self.stream = stream
+        self.version = version
+
+
+class SharedEvents(StoreError):
+    """Other sessions share what was to be erased. Nothing was written; ``forks`` names them."""
+
+    def __init__(self, stream: str, forks: tuple[str, ...]) -> None:
+        super().__init__(
+            f"other sessions share these events of {stream!r}, and would lose the texts too: "
+            f"{', '.join(forks)}; erase with forks=True if that is meant"
+        )
+        self.stream = stream
+        self.forks = forks
+
+
 class InvalidExport(StoreError):
     """A serialized session that is not whole: edited, reordered, cut, or of another format.
 
-    ``version`` is the place of the first event found wrong, 0 for the envelope.
+    ``version`` is the place of the first event found wrong, 0 for the envelope; ``line`` is that
+    of a file of lines, else 0.
     """
 
-    def __init__(self, reason: str, *, version: int = 0, advice: str = "") -> None:
-        place = f"event {version}" if version else "export"
+    def __init__(self, reason: str, *, version: int = 0, line: int = 0, advice: str = "") -> None:
+        place = f"line {line}" if line else f"event {version}" if version else "export"
         super().__init__(f"{place}: {reason}. Nothing was imported. {advice}".rstrip())
         self.reason = reason
         self.version = version
+        self.line = line
 
 
 class InvalidNote(StoreError):

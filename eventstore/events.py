@@ -13,6 +13,7 @@ import msgspec
 from agent.eventstore.messages import Blob, Message, Part, ResultContent, blobs_of
 from agent.eventstore.rawjson import EMPTY_OBJECT
 from agent.eventstore.values import (
+    Erasure,
     Excerpt,
     Failure,
     FinishReason,
@@ -270,10 +271,13 @@ class TurnAbandoned(_Event, tag="turn.abandoned", frozen=True, kw_only=True):
 
 
 class PayloadErased(_Event, tag="payload.erased", frozen=True, kw_only=True):
-    """Payload and salt at ``version`` are gone; the chain still verifies."""
+    """The texts of earlier events are gone, for good; the chain still verifies.
 
-    version: int
-    reason: str
+    In the place of each payload stands a residue, and its digest in the place of payload and salt.
+    """
+
+    erased: tuple[Erasure, ...]
+    reason: str = ""
 
 
 Event = (

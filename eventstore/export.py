@@ -10,8 +10,9 @@
      "digest": hex}
 
 A payload is the stored JSON text in one string, because a re-encoded object would not match its
-hash. An erased event has ``"digest"`` instead of salt and payload. An export holds the inherited
-prefix and all attachments; it revives no classes and is checked whole before anything is written.
+hash. An erased event has ``"digest"`` instead of a salt, and its payload is what is left of it. An
+export holds the inherited prefix and all attachments; it revives no classes and is checked whole
+before anything is written.
 
 ``digest`` closes it: SHA-256 over all other fields as JSON in ASCII with sorted keys and no spaces.
 It finds a slip outside of the chain too; whoever edits on purpose can make it anew.
@@ -26,7 +27,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -44,6 +45,7 @@ from agent.eventstore.errors import (
 from agent.eventstore.events import SessionForked, SessionStarted, parts_of
 from agent.eventstore.messages import blobs_of
 from agent.eventstore.record import Head, Recorded, record
+from agent.eventstore.residue import Residues, residue_of
 from agent.eventstore.version import library_version
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ _HUGE = 10**9
 _BLOB = re.compile(rb'"kind":"blob","digest":"([0-9a-f]{64})"')
 
 
-class _Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One event of an export; binary fields in hex."""
 
     version: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
@@ -72,9 +74,12 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     recorded_at: int
     codec: int
     hash: str
+    payload: str
     salt: str | None = None
-    payload: str | None = None
     digest: str | None = None
+
+
+E = TypeVar("E", bound=Entry)
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
@@ -127,17 +132,17 @@ def session_id_of(recorded: Iterable[Recorded]) -> str:
     """The id that a stream gives itself: that of its start, or of its last fork."""
     session_id = ""
     for fact in recorded:
-        if fact.type in (core.STARTED, core.FORKED) and fact.payload is not None:
-            session_id = _own_id(fact, fact.payload) or session_id
+        if fact.type in (core.STARTED, core.FORKED):
+            session_id = _own_id(fact) or session_id
     return session_id
 
 
-def _own_id(fact: Recorded, payload: bytes) -> str | None:
+def _own_id(fact: Recorded) -> str | None:
     try:
         event = fact.event
     except UnknownEvent:
         with suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(payload, type=_Identity).session_id
+            return msgspec.json.decode(fact.payload, type=_Identity).session_id
         return None
     assert isinstance(event, SessionStarted | SessionForked)  # noqa: S101 - the types asked for
     return event.session_id
@@ -152,8 +157,8 @@ def export_events(recorded: Sequence[Recorded], log: EventLog) -> dict[str, Any]
         recorded[-1].version,
         recorded[-1].hash.hex(),
         library_version(),
-        [msgspec.to_builtins(_entry(fact)) for fact in recorded],
-        {digest: base64.b64encode(data).decode() for digest, data in _fetched(recorded, log)},
+        [msgspec.to_builtins(entry_of(fact, Entry)) for fact in recorded],
+        {digest: base64.b64encode(data).decode() for digest, data in fetched(recorded, log, set())},
         "",
     )
     data = msgspec.to_builtins(envelope)
@@ -170,10 +175,12 @@ def export_digest(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _fetched(recorded: Iterable[Recorded], log: EventLog) -> Iterator[tuple[str, bytes]]:
-    seen: set[str] = set()
+def fetched(
+    recorded: Iterable[Recorded], log: EventLog, seen: set[str]
+) -> Iterator[tuple[str, bytes]]:
+    """The attachments that events name, by digest, without those that were ``seen`` before."""
     for fact in recorded:
-        if fact.payload is None or b'"blob"' not in fact.payload:
+        if b'"blob"' not in fact.payload:
             continue
         try:
             wanted = {blob.digest: blob.data for blob in blobs_of(parts_of(fact.event))}
@@ -195,17 +202,18 @@ def _held(names: Iterable[bytes], log: EventLog) -> list[str]:
     return held
 
 
-def _entry(fact: Recorded) -> _Entry:
+def entry_of(fact: Recorded, kind: type[E]) -> E:
+    """An event as it is exported. Raises :class:`CorruptLog` for text that is none."""
     try:
-        return _Entry(
+        return kind(
             fact.version,
             fact.type,
             fact.schema,
             fact.recorded_at,
             fact.codec,
             fact.hash.hex(),
+            fact.payload.decode(),
             fact.salt.hex() if fact.salt is not None else None,
-            fact.payload.decode() if fact.payload is not None else None,
             fact.erased_digest.hex() if fact.erased_digest is not None else None,
         )
     except (UnicodeDecodeError, AttributeError) as error:  # a damaged row may hold any type
@@ -280,21 +288,25 @@ def _envelope(data: Mapping[str, Any]) -> _Envelope:
     return envelope
 
 
+def recorded_of(entry: Entry, stream: str) -> Recorded:
+    """The event that an entry holds. Raises ``ValueError`` for a field that does not decode."""
+    return Recorded(
+        entry.type,
+        entry.schema,
+        entry.recorded_at,
+        entry.codec,
+        _bytes(entry.salt) if entry.salt is not None else None,
+        entry.payload.encode(),
+        _bytes(entry.digest) if entry.digest is not None else None,
+        stream=stream,
+        version=entry.version,
+        hash=_bytes(entry.hash),
+    )
+
+
 def _recorded(data: object, place: int, stream: str) -> Recorded:
     try:
-        entry = msgspec.convert(data, _Entry)
-        return Recorded(
-            entry.type,
-            entry.schema,
-            entry.recorded_at,
-            entry.codec,
-            _bytes(entry.salt) if entry.salt is not None else None,
-            entry.payload.encode() if entry.payload is not None else None,
-            _bytes(entry.digest) if entry.digest is not None else None,
-            stream=stream,
-            version=entry.version,
-            hash=_bytes(entry.hash),
-        )
+        return recorded_of(msgspec.convert(data, Entry), stream)
     except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise InvalidExport(f"a field does not decode: {error}", version=place) from error
 
@@ -308,9 +320,12 @@ def _bytes(text: str) -> bytes:
 
 
 def _check_chain(recorded: list[Recorded], envelope: _Envelope) -> None:
+    residues = Residues()
     try:
         for fact in core.verified(recorded, stream=envelope.session_id):
-            _check_payload(fact)
+            check_payload(fact)
+            for place, reason in residues.see(fact):
+                raise InvalidExport(reason, version=place.version, advice=_COPY)
         core.to_append(envelope.session_id, recorded, None)
     except CorruptLog as error:
         raise InvalidExport(error.reason, version=error.version, advice=_COPY) from error
@@ -323,15 +338,16 @@ def _check_chain(recorded: list[Recorded], envelope: _Envelope) -> None:
         raise InvalidExport("the session id is not that of the events")
 
 
-def _check_payload(fact: Recorded) -> None:
-    erased = fact.erased_digest is not None
-    if {fact.payload is None, fact.salt is None} != {erased}:
-        raise InvalidExport("needs either salt and payload or a digest", version=fact.version)
-    if not erased:
-        try:
-            CODEC.check(fact.event)
-        except InvalidEvent as error:
-            raise InvalidExport(error.reason, version=fact.version) from error
+def check_payload(fact: Recorded) -> None:
+    """Refuse an event that no log could take. Raises :class:`InvalidExport`, or as ``event``."""
+    if (fact.salt is None) is not fact.erased:
+        raise InvalidExport("needs either a salt or a digest", version=fact.version)
+    try:
+        CODEC.check(fact.event)
+    except InvalidEvent as error:
+        raise InvalidExport(error.reason, version=fact.version) from error
+    if fact.erased and residue_of(fact.event) != fact.event:
+        raise InvalidExport("was erased, and still holds a text", version=fact.version)
 
 
 def _attachments(envelope: _Envelope) -> dict[str, bytes]:
@@ -354,31 +370,35 @@ def import_events(log: EventLog, stream: str, export: Export) -> Head:
     """
     actual = log.head(stream)
     if actual is not None:
-        _check_prefix(log, stream, actual, export)
+        known = export.recorded[: actual.version][-1].head == actual
+        check_prefix(log, stream, actual, export.head, known=known)
     tail = export.recorded[actual.version if actual else 0 :]
     return log.append(stream, tail, expected=actual) if tail else export.head
 
 
-def holds(log: EventLog, stream: str, export: Export) -> bool:
-    """Whether the stream has all of these events already, and perhaps more."""
-    last = export.head.version
-    return [fact.hash for fact in log.read(stream, after=last - 1, until=last)] == [
-        export.head.hash
-    ]
+def holds(log: EventLog, stream: str, head: Head) -> bool:
+    """Whether the stream has all events up to a head already, and perhaps more."""
+    last = head.version
+    return [fact.hash for fact in log.read(stream, after=last - 1, until=last)] == [head.hash]
 
 
-def _check_prefix(log: EventLog, stream: str, actual: Head, export: Export) -> None:
-    if actual.version <= export.head.version:
-        if export.recorded[actual.version - 1].hash == actual.hash:
-            return
+def check_prefix(log: EventLog, stream: str, actual: Head, wanted: Head, *, known: bool) -> None:
+    """Refuse to make ``wanted`` of a stream that is not at a beginning of it.
+
+    ``known`` says whether ``actual`` is one of the heads that lead to ``wanted``. Raises
+    :class:`ConflictError`.
+    """
+    if known:
+        return
+    if actual.version <= wanted.version:
         relation = "The stored session is a different one"
-    elif holds(log, stream, export):
+    elif holds(log, stream, wanted):
         relation = "The stored session is ahead"
     else:
         relation = "The stored session is different"
     raise ConflictError(
         stream,
-        expected=export.head,
+        expected=wanted,
         actual=actual,
         advice=f"{relation}: load that one, import this one under a new session_id, "
         "or delete the stored one first.",

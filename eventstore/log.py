@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from agent.eventstore.core import ToErase
     from agent.eventstore.record import Head, Prepared, Recorded
 
 
@@ -99,6 +100,16 @@ class EventLog(Protocol):
         """Append ``session.deleted``, free the name, purge what no living fork needs.
 
         Returns False when there is no such stream.
+        """
+        ...
+
+    def erase(self, streams: Sequence[ToErase], residues: Mapping[str, bytes]) -> None:
+        """Replace payloads by what is left of them, and append the events that say so.
+
+        All or nothing. ``streams`` are all that hold the events, forks included, each with its
+        ``payload.erased``; ``residues`` are the bytes that are left, by the hash (hex) of their
+        event. Salts are gone, and attachments that no other event names. What was appended already
+        is a retry. Raises :class:`ConflictError` when a stream has moved on or one is not told.
         """
         ...
 

@@ -27,8 +27,9 @@ class Head(msgspec.Struct, frozen=True):
 class Prepared(msgspec.Struct, frozen=True, dict=True):
     """An event whose bytes, salt and time are fixed. A retry passes the same prepared events.
 
-    ``recorded_at`` is in nanoseconds since 1970, UTC; it never orders anything. ``payload`` and
-    ``salt`` are None once erased, and ``erased_digest`` then stands for them.
+    ``recorded_at`` is in nanoseconds since 1970, UTC; it never orders anything. Once an event is
+    erased its ``payload`` is what is left of it, ``salt`` is None, and ``erased_digest`` stands for
+    what both were.
     """
 
     type: str
@@ -36,20 +37,25 @@ class Prepared(msgspec.Struct, frozen=True, dict=True):
     recorded_at: int
     codec: int
     salt: bytes | None
-    payload: bytes | None
+    payload: bytes
     erased_digest: bytes | None = None
+
+    @property
+    def erased(self) -> bool:
+        """Whether its texts are gone."""
+        return self.erased_digest is not None
 
     @property
     def digest(self) -> bytes:
         """The digest of the payload, recomputed from the stored bytes."""
-        if self.salt is None or self.payload is None:
-            return self.erased_digest or b""
-        return chain.payload_digest(self.salt, self.payload)
+        if self.erased_digest is not None:
+            return self.erased_digest
+        return chain.payload_digest(self.salt or b"", self.payload)
 
     @cached_property
     def event(self) -> Event:
         """The event itself, decoded and brought forward to today's schema."""
-        return CODEC.decode(self.type, self.schema, self.payload or b"")
+        return CODEC.decode(self.type, self.schema, self.payload)
 
     def hash_after(self, previous: bytes, version: int) -> bytes:
         """The hash of this event at ``version`` of a stream, after ``previous``."""
@@ -83,8 +89,6 @@ class Recorded(Prepared, frozen=True, kw_only=True, dict=True):
         Raises :class:`UnknownEvent` for one that a later release wrote, and
         :class:`CorruptLog` for bytes that do not decode; both name the version.
         """
-        if self.payload is None:
-            raise CorruptLog("the payload was erased", stream=self.stream, version=self.version)
         try:
             return CODEC.decode(self.type, self.schema, self.payload)
         except UnknownEvent as error:
@@ -100,6 +104,10 @@ class Recorded(Prepared, frozen=True, kw_only=True, dict=True):
         placed = msgspec.structs.replace(self, position=position)
         vars(placed).update(vars(self))
         return placed
+
+    def as_erased(self, residue: bytes) -> Recorded:
+        """The same event without its texts: only ``residue`` is left of its payload."""
+        return msgspec.structs.replace(self, salt=None, payload=residue, erased_digest=self.digest)
 
     @property
     def head(self) -> Head:

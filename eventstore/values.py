@@ -119,6 +119,17 @@ class Owner(_Value, frozen=True):
     started: int
 
 
+class Erasure(_Value, frozen=True):
+    """An event whose texts are gone: its version and hash (hex), and what is left of it.
+
+    ``residue`` is the SHA-256 (hex) of the bytes that stand in the place of its payload.
+    """
+
+    version: int
+    hash: str
+    residue: str
+
+
 def tools_digest(definitions: tuple[ToolDefinition, ...]) -> str:
     """SHA-256 (hex) of a tool set, in its order."""
     return hashlib.sha256(msgspec.json.encode(definitions)).hexdigest()

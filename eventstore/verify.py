@@ -23,6 +23,7 @@ from agent.eventstore.errors import (
 from agent.eventstore.events import SessionForked
 from agent.eventstore.export import parse_entries, parse_export
 from agent.eventstore.record import Head, Recorded
+from agent.eventstore.residue import PAYLOAD_ERASED, Residues, residue_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,13 +36,14 @@ LEVELS: tuple[Level, ...] = ("heads", "chain", "full")
 MOST = 1000
 """How many findings are kept; the rest are only counted."""
 
-_START = Head(0, GENESIS)
+START = Head(0, GENESIS)
 
 
 class Finding(msgspec.Struct, frozen=True):
     """Something that is wrong. ``version`` and ``position`` are 0 where there is none to name.
 
     ``expected`` and ``actual`` are given where the reason compares two things; hashes in hex.
+    ``line`` is that of a file of lines, from 1.
     """
 
     stream: str
@@ -50,6 +52,7 @@ class Finding(msgspec.Struct, frozen=True):
     reason: str
     expected: str = ""
     actual: str = ""
+    line: int = 0
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -57,6 +60,8 @@ class Verification(msgspec.Struct, frozen=True):
 
     ``unread`` counts events of a later release, whose payloads this one cannot judge, and
     ``unlinked`` last events of deleted streams, whose predecessors were purged.
+    ``unwitnessed`` are erased events of which no event says so: those of a fork that stands alone,
+    and was made from before the erasure; else somebody has erased them by hand.
     ``omitted`` counts the findings beyond the first :data:`MOST`.
     """
 
@@ -69,6 +74,7 @@ class Verification(msgspec.Struct, frozen=True):
     omitted: int = 0
     unread: int = 0
     unlinked: int = 0
+    unwitnessed: int = 0
 
     @property
     def ok(self) -> bool:
@@ -85,7 +91,7 @@ class Inspectable(Protocol):
         ...
 
 
-class _Walk:
+class Walk:
     """What is counted and found along the way."""
 
     def __init__(self, level: Level, log: EventLog | None) -> None:
@@ -95,18 +101,23 @@ class _Walk:
         self.log = log
         self.events = self.attachments = self.omitted = self.unread = self.unlinked = 0
         self.findings: list[Finding] = []
+        self._residues = Residues()
+        self.line = 0
 
     def find(self, finding: Finding) -> None:
+        """Keep a finding, with the line that is read."""
         if len(self.findings) < MOST:
-            self.findings.append(finding)
+            self.findings.append(msgspec.structs.replace(finding, line=self.line))
         else:
             self.omitted += 1
 
     def at(self, fact: Recorded, reason: str, expected: object = "", actual: object = "") -> None:
+        """Find something about an event."""
         place = (fact.stream, fact.version, fact.position or 0)
         self.find(Finding(*place, reason, str(expected), str(actual)))
 
     def corrupt(self, error: CorruptLog) -> None:
+        """Find what an error says."""
         self.find(Finding(error.stream, error.version, 0, error.reason))
 
     def step(self, fact: Recorded, previous: Head) -> Head:
@@ -117,6 +128,9 @@ class _Walk:
             self.at(fact, "the version does not follow", wanted, fact.version)
         elif self.level != "heads":
             self._hash(fact, previous.hash)
+            if fact.erased or fact.type == PAYLOAD_ERASED:
+                for place, reason in self._residues.see(fact):
+                    self.at(place, reason)
         if self.level == "full":
             self._content(fact)
         return Head(fact.version, fact.hash)
@@ -124,9 +138,8 @@ class _Walk:
     def _hash(self, fact: Recorded, previous: bytes) -> None:
         if fact.salt is not None and len(fact.salt) != SALT_BYTES:
             self.at(fact, "the salt has a wrong length", SALT_BYTES, len(fact.salt))
-        erased = fact.erased_digest is not None
-        if (fact.payload is None) is not erased or (fact.salt is None) is not erased:
-            self.at(fact, "it needs either salt and payload or a digest")
+        if (fact.salt is None) is not fact.erased:
+            self.at(fact, "it needs either a salt or a digest")
         try:
             actual = fact.hash_after(previous, fact.version)
         except ValueError as error:
@@ -136,17 +149,17 @@ class _Walk:
             self.at(fact, "the event does not match its hash", fact.hash.hex(), actual.hex())
 
     def _content(self, fact: Recorded) -> None:
-        if fact.payload is None:
-            return
         try:
             attached = core.attachments([fact])
-            _ = fact.event
+            event = fact.event
         except UnknownEvent:
             self.unread += 1
             return
         except CorruptLog as error:
             self.at(fact, error.reason)
             return
+        if fact.erased and residue_of(event) != event:
+            self.at(fact, "the event was erased, and still holds a text")
         for _, blob in attached:
             self.attachments += 1
             try:
@@ -157,6 +170,7 @@ class _Walk:
                 self.at(fact, "an attachment is missing or not whole", blob.digest)
 
     def result(self, streams: int, head: Head | None = None) -> Verification:
+        """What came of it."""
         return Verification(
             self.level,
             streams,
@@ -167,13 +181,14 @@ class _Walk:
             self.omitted,
             self.unread,
             self.unlinked,
+            self._residues.unwitnessed,
         )
 
 
 def verify_stream(log: EventLog, stream: str, *, level: Level = "chain") -> Verification:
     """Check one stream, the inherited events included. One that does not exist has no head."""
-    walk = _Walk(level, log)
-    previous, head = _START, None
+    walk = Walk(level, log)
+    previous, head = START, None
     try:
         head = log.head(stream)
         for fact in log.read(stream, until=head.version if head else 0):
@@ -181,7 +196,7 @@ def verify_stream(log: EventLog, stream: str, *, level: Level = "chain") -> Veri
     except CorruptLog as error:
         walk.corrupt(error)
     else:
-        if (head or _START) != previous:
+        if (head or START) != previous:
             reason = "the stream does not end at its head"
             walk.find(Finding(stream, previous.version, 0, reason, _said(head), _said(previous)))
     return walk.result(1 if head else 0, head)
@@ -192,7 +207,7 @@ def verify_log(log: EventLog, *, level: Level = "chain") -> Verification:
 
     A log that is written to meanwhile is checked as far as it was at the start.
     """
-    walk = _Walk(level, log)
+    walk = Walk(level, log)
     listed = {info.stream: info for info in log.streams()}
     feed = _Feed(walk, listed)
     try:
@@ -210,7 +225,7 @@ def verify_log(log: EventLog, *, level: Level = "chain") -> Verification:
 class _Feed:
     """The feed of a log: many streams at once, each gone on with where it was left."""
 
-    def __init__(self, walk: _Walk, listed: dict[str, StreamInfo]) -> None:
+    def __init__(self, walk: Walk, listed: dict[str, StreamInfo]) -> None:
         self._walk = walk
         self._listed = listed
         self._heads: dict[str, Head] = {}
@@ -248,14 +263,14 @@ class _Feed:
     def _beginning(self, fact: Recorded) -> Head:
         """What a stream's own first event must follow: nothing, or its fork point."""
         if fact.type != core.FORKED:
-            return _START
+            return START
         try:
             event = fact.event
         except (CorruptLog, UnknownEvent):
             return self._inherited(fact)
         if isinstance(event, SessionForked):
             return Head(event.at, bytes.fromhex(event.parent_hash))
-        return _START
+        return START
 
     def _inherited(self, fact: Recorded) -> Head:
         """The fork point as the log has it, where the fork itself does not tell."""
@@ -265,7 +280,7 @@ class _Feed:
             points = list(log.read(fact.stream, after=fact.version - 2, until=fact.version - 1))
         except CorruptLog:
             points = []
-        return points[0].head if points else _START
+        return points[0].head if points else START
 
     def end(self, log: EventLog) -> None:
         """Compare what was walked with what the log lists, and how forks hang together."""
@@ -321,8 +336,8 @@ class _Feed:
 
 def verify_export(data: Mapping[str, Any], *, level: Level = "full") -> Verification:
     """Check an export, as ``session.to_dict()`` gives it. It needs no log."""
-    walk = _Walk("chain" if level == "full" else level, None)
-    previous = _START
+    walk = Walk("chain" if level == "full" else level, None)
+    previous = START
     try:
         entries = parse_entries(data)
         for fact in entries:

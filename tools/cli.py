@@ -31,6 +31,9 @@ COMMANDS = {
     "replay": "Replay sessions offline, and say what would be different today.",
     "fork": "Branch off a new session at a revision.",
     "rewind": "Let a session show again what it showed at a revision.",
+    "erase": "Erase what events say, for good.",
+    "vacuum": "Write the file anew, without what was deleted or erased.",
+    "backup": "Copy a log to a new file while others write to it.",
 }
 
 

@@ -146,7 +146,7 @@ class _Demo:
         session = self._session
         fork = session.fork(f"{session.session_id}-osaka", at=at)
         (own,) = (fact for fact in fork.events() if fact.version > at)
-        size = len(own.payload or b"")
+        size = len(own.payload)
         self._head(
             "Fork", f"at version {at}, for 1 event of {size} bytes; what was before is shared"
         )

@@ -17,6 +17,8 @@ from agent.eventstore.errors import (
     AttachmentMissing,
     CorruptLog,
     InvalidExport,
+    NothingToErase,
+    SharedEvents,
     StoreUnusable,
     UnknownEvent,
     UnknownStream,
@@ -59,8 +61,8 @@ class Undecided(click.ClickException):
 
 _KINDS: tuple[tuple[tuple[type[AgentError], ...], type[click.ClickException]], ...] = (
     ((CorruptLog, UnknownEvent, InvalidExport), Damaged),
-    ((UnknownStream, NoRequest, CannotRewind, AttachmentMissing), NotFound),
-    ((OutcomeUnknown, ApprovalPending, TurnOpen), Undecided),
+    ((UnknownStream, NoRequest, CannotRewind, AttachmentMissing, NothingToErase), NotFound),
+    ((OutcomeUnknown, ApprovalPending, TurnOpen, SharedEvents), Undecided),
     ((ConfigurationError, StoreUnusable), click.UsageError),
 )
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from agent.eventstore.record import Recorded
 
 _WIDEST_TYPE = 18
-ERASED = "(erased)"
 
 
 class Facts:
@@ -30,8 +29,6 @@ class Facts:
 
     def event(self, fact: Recorded) -> Event | str:
         """The event; in words, why there is none."""
-        if fact.payload is None:
-            return ERASED
         try:
             return fact.event
         except (CorruptLog, UnknownEvent) as error:
@@ -54,10 +51,11 @@ class Facts:
             "recorded_at": time_of(fact).isoformat(),
             "hash": fact.hash.hex(),
             "inherited": fact.stream != self.session,
+            "erased": fact.erased,
             "summary": found if isinstance(found, str) else summary(found),
         }
         if whole:
-            data["event"] = None if isinstance(found, str) else json.loads(fact.payload or b"null")
+            data["event"] = None if isinstance(found, str) else json.loads(fact.payload)
         return data
 
     def line(self, fact: Recorded, *, timed: bool, before: str = "") -> str:

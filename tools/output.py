@@ -101,6 +101,11 @@ def indented(text: str, by: str = "    ") -> Iterator[str]:
         yield f"{by}{line}".rstrip()
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something, in words."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def local_time(time: datetime) -> str:
     """A time as people read it, in their own time zone."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -94,6 +94,7 @@ def _fields(result: Replay) -> dict[str, Any]:
         "same": bool(result),
         "events": result.events,
         "requests": result.requests,
+        "unproven": result.unproven,
         "divergence": None if divergence is None else str(divergence),
         "cause": None if divergence is None else divergence.cause,
         "error": None if result.error is None else str(result.error),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from agent.tools import exits
-from agent.tools.facts import ERASED, Facts, time_of
+from agent.tools.facts import Facts, time_of
 from agent.tools.output import Form, local_time, output_options, write_document, write_lines
 from agent.tools.revisions import Place, backwards, resolve
 from agent.tools.source import db_option, reading
@@ -81,13 +81,13 @@ def _event_lines(facts: Facts, fact: Recorded, place: Place) -> Iterator[str]:
     yield f"hash      {fact.hash.hex()}"
     if fact.stream != place.session:
         yield f"from      {one_line(fact.stream)}"
+    if fact.erased:
+        yield "erased    what was said is gone; this is left of it"
     yield ""
     yield from facts.contents(fact)
 
 
 def _show_raw(fact: Recorded) -> None:
-    if fact.payload is None:
-        raise exits.NotFound(f"version {fact.version} has no payload: {ERASED}")
     _write_exactly(fact.payload)
 
 
@@ -116,6 +116,7 @@ def _show_request(log: EventLog, place: Place, form: Form) -> None:
             "session": place.session,
             "version": past.version,
             "proven": past.proven,
+            "erased": past.erased,
             "digest": past.digest,
             "recorded_digest": asked.digest,
             "provider": asked.provider,
@@ -129,7 +130,7 @@ def _show_request(log: EventLog, place: Place, form: Form) -> None:
 
 
 def _rebuilt(log: EventLog, place: Place, fact: Recorded) -> PastRequest:
-    from agent.engine.past_requests import past_request  # noqa: PLC0415 - slow to import
+    from agent.engine.past_requests import judged, past_request  # noqa: PLC0415 - slow to import
     from agent.engine.past_states import PastStates  # noqa: PLC0415
     from agent.engine.scripted import ScriptedModel  # noqa: PLC0415
     from agent.eventstore.events import ModelRequested  # noqa: PLC0415
@@ -138,12 +139,15 @@ def _rebuilt(log: EventLog, place: Place, fact: Recorded) -> PastRequest:
     if not isinstance(asked, ModelRequested):
         raise exits.NotFound(f"{place} asks no model")
     before = PastStates(log, place.session).at(place.version - 1)
-    return past_request(place.version, asked, before, ScriptedModel([]), log.get_blob)
+    found = past_request(place.version, asked, before, ScriptedModel([]), log.get_blob)
+    return judged(found, log.read(place.session, until=place.version))
 
 
 def _proof(past: PastRequest) -> str:
     if past.proven:
         return f"proven: what was sent to {past.recorded.model}, sha256 {past.digest}"
+    if past.erased:
+        return f"NOT proven: texts before it were erased; sha256 {past.recorded.digest} was sent"
     return (
         f"NOT proven: sha256 {past.digest} by {past.encoder}, "
         f"but {past.recorded.digest} by {past.recorded.encoder} was recorded"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.eventstore.events import Event, ModelFailed, ModelResponded, ToolReturned
 from agent.eventstore.values import Usage
+from agent.tools.output import counted
 
 _ENDS = {"turn.completed", "turn.failed", "turn.abandoned"}
 
@@ -43,12 +44,8 @@ class TurnFigures:
         return self._words() if self._whole and kind in _ENDS else ""
 
     def _words(self) -> str:
-        words = f"{_counted(self._asked, 'model call')} in {self._model_time:.1f} s"
+        words = f"{counted(self._asked, 'model call')} in {self._model_time:.1f} s"
         if self._tools:
-            words += f", {_counted(self._tools, 'tool call')} in {self._tool_time:.1f} s"
+            words += f", {counted(self._tools, 'tool call')} in {self._tool_time:.1f} s"
         tokens = self._usage
         return f"{words}, tokens: {tokens.input_tokens:,} in, {tokens.output_tokens:,} out"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

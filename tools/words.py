@@ -18,6 +18,7 @@ from agent.eventstore.events import (
     ModelRequested,
     ModelResponded,
     OutputRejected,
+    PayloadErased,
     SessionForked,
     SessionStarted,
     SystemChanged,
@@ -56,6 +57,9 @@ def _of_session(event: Event) -> str:
             return ", ".join(one.name for one in tools)
         case MessageAdded(message=message):
             return f"{message.role}: {_said(message)}"
+        case PayloadErased(erased=erased, reason=reason):
+            versions = ", ".join(str(one.version) for one in erased)
+            return f"versions {versions}: {reason}" if reason else f"versions {versions}"
         case HistoryRewound(to=to):
             return f"to version {to}"
         case HistoryCompacted(through=through, summary=message):

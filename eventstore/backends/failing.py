@@ -11,8 +11,9 @@ from agent.eventstore.errors import AppendUnknown
 from agent.eventstore.processes import renewed_in_children
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from agent.eventstore.core import ToErase
     from agent.eventstore.log import Durability, EventLog, StreamInfo
     from agent.eventstore.record import Head, Prepared, Recorded
 
@@ -110,6 +111,10 @@ class FailingLog:
     def delete(self, stream: str, prepared: Prepared) -> bool:
         """Delete."""
         return self._log.delete(stream, prepared)
+
+    def erase(self, streams: Sequence[ToErase], residues: Mapping[str, bytes]) -> None:
+        """Erase."""
+        self._log.erase(streams, residues)
 
     def put_blob(self, data: bytes) -> str:
         """Store an attachment."""

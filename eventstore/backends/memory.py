@@ -15,8 +15,9 @@ from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, Prepared, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
+    from agent.eventstore.core import ToErase
 
 _PAGE = 512
 
@@ -155,6 +156,41 @@ class MemoryLog:
             self._purge(known)
             return True
 
+    def erase(self, streams: Sequence[ToErase], residues: Mapping[str, bytes]) -> None:
+        placed = core.to_erase(streams, residues)
+        with self._exclusive():
+            known = [self._streams.get(one.stream) for one in placed]
+            if core.all_done(
+                _settle(stream, one.recorded, one.expected)
+                for stream, one in zip(known, placed, strict=True)
+            ):
+                return
+            left: dict[int, Recorded] = {}
+            for one in placed:
+                for erasure in one.erasures:
+                    fact = self._event(one.stream, erasure.version)
+                    core.check_erasure(one.stream, erasure, fact.hash)
+                    if not fact.erased and fact.position is not None:
+                        left[fact.position] = fact.as_erased(residues[erasure.hash])
+            listed = [(name, stream.head) for name, stream in self._streams.items()]
+            core.check_told(placed, listed, lambda name, at: self._event(name, at).hash)
+            self._erase(left)
+            for one in placed:
+                self._write(self._streams[one.stream], one.recorded)
+
+    def _event(self, stream: str, version: int) -> Recorded:
+        return self._streams[stream].at_version(version)
+
+    def _erase(self, left: Mapping[int, Recorded]) -> None:
+        """Put what is left into the place of events, by position."""
+        gone = [fact for position in left if (fact := self._feed[position - 1])]
+        lineages = [stream.lineage() for stream in self._streams.values()]
+        for owner in {id(owner): owner for line in lineages for owner, _ in line}.values():
+            owner.own = [left.get(fact.position or 0, fact) for fact in owner.own]
+        for position, fact in left.items():
+            self._feed[position - 1] = fact
+        self._drop_attachments(gone)
+
     def put_blob(self, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()
         self._blobs.setdefault(digest, bytes(data))
@@ -216,7 +252,10 @@ class MemoryLog:
         for fact in purged:
             if fact.position is not None:
                 self._feed[fact.position - 1] = None
-        for _, blob in core.attachments(purged):
+        self._drop_attachments(purged)
+
+    def _drop_attachments(self, gone: Sequence[Recorded]) -> None:
+        for _, blob in core.attachments(gone):
             self._references[blob.digest] -= 1
             if not self._references[blob.digest]:
                 del self._references[blob.digest]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,17 +17,24 @@ from agent.eventstore import core
 from agent.eventstore.backends import sqlite_reading as reading
 from agent.eventstore.backends import sqlite_writing as writing
 from agent.eventstore.backends.sqlite_connection import Shared, open_connection
-from agent.eventstore.backends.sqlite_file import MEMORY, LogFile
+from agent.eventstore.backends.sqlite_file import MEMORY, LogFile, is_archive
 from agent.eventstore.backends.sqlite_writer import Writer
-from agent.eventstore.errors import AttachmentMissing, CorruptLog, StoreUnusable
+from agent.eventstore.errors import (
+    AttachmentMissing,
+    CorruptLog,
+    StoreBusy,
+    StoreFull,
+    StoreUnusable,
+)
 from agent.eventstore.log import Durability, StreamInfo
 from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, Prepared, Recorded
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
+    from agent.eventstore.core import ToErase
     from agent.eventstore.verify import Finding
 
 
@@ -55,6 +63,7 @@ class SQLiteLog:
         file = LogFile(name)
         self._writer = Writer(Shared(file, connect))
         self._reader = Shared(file, connect)
+        self._connect = connect
         if self.path == MEMORY:
             self.durability = Durability.MEMORY
             self._reader = self._writer.shared
@@ -151,6 +160,53 @@ class SQLiteLog:
 
         return self._writer.run(job)
 
+    def erase(self, streams: Sequence[ToErase], residues: Mapping[str, bytes]) -> None:
+        placed = core.to_erase(streams, residues)
+
+        def job(db: sqlite3.Connection) -> None:
+            known = [reading.find(db, one.stream) for one in placed]
+            if core.all_done(
+                _settle(db, stream, one.recorded, one.expected)
+                for stream, one in zip(known, placed, strict=True)
+            ):
+                return
+            left: dict[tuple[int, int], bytes] = {}
+            for one in placed:
+                for erasure in one.erasures:
+                    owner, found = reading.owner_at(db, one.stream, erasure.version)
+                    core.check_erasure(one.stream, erasure, found)
+                    left[owner, erasure.version] = residues[erasure.hash]
+            listed = [(info.stream, info.head) for info in reading.listing(db) if info.head]
+            core.check_told(placed, listed, lambda name, at: reading.owner_at(db, name, at)[1])
+            for (owner, version), residue in left.items():
+                writing.erase(db, owner, version, residue)
+            for stream, one in zip(known, placed, strict=True):
+                if stream:
+                    writing.insert(db, stream.id, one.recorded)
+
+        self._writer.run(job)
+
+    def vacuum(self) -> None:
+        """Write the file anew without what was deleted or erased, so that no byte of it is left.
+
+        Others may read and write meanwhile, but for a moment at its end. Raises
+        :class:`StoreBusy` if they don't let go; whatever was erased is then to be vacuumed again.
+        """
+        try:
+            with self._writer.shared.exclusive() as db:
+                db.execute("VACUUM")
+                busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except StoreFull as error:
+            raise StoreFull(
+                f"no room for a copy of {self.path}; free some space and vacuum again, because "
+                "bytes of what was erased are in it until then"
+            ) from error
+        if busy:
+            raise StoreBusy(
+                f"{self.path}: somebody is reading an older state, which holds what was erased; "
+                "vacuum again when that is over"
+            )
+
     def put_blob(self, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()
         self._writer.run(lambda db: writing.put_blob(db, digest, data))
@@ -168,6 +224,20 @@ class SQLiteLog:
         with self._reader.exclusive() as db:
             found = reading.strays(db)
         yield from found
+
+    @contextmanager
+    def snapshot(self) -> Generator[sqlite3.Connection]:
+        """A connection of its own that sees the log as it is now; nobody waits for it."""
+        if self.path == MEMORY:
+            with self._reader.exclusive() as db:
+                yield db
+            return
+        with self._reader.exclusive():  # makes the file, if it is new
+            pass
+        with closing(self._connect(archive=is_archive(self._reader.path))) as db:
+            db.execute("BEGIN")
+            db.execute("SELECT count(*) FROM streams").fetchone()  # begins the reading
+            yield db
 
     def close(self) -> None:
         self._reader.close()

@@ -58,6 +58,7 @@ def open_connection(
             _wait(busy_timeout, lambda: connection.execute("PRAGMA journal_mode = WAL"))
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA secure_delete = ON")
             if not _is_current(connection, path):
                 _migrate(connection, path)
         except BaseException:

@@ -41,9 +41,9 @@ CREATE TABLE events (
     hash BLOB NOT NULL CHECK (length(hash) = 32),
     digest BLOB,
     salt BLOB,
-    payload TEXT,
+    payload TEXT NOT NULL,
     UNIQUE (stream, version),
-    CHECK ((payload IS NULL) = (salt IS NULL) AND (payload IS NULL) = (digest IS NOT NULL))
+    CHECK ((salt IS NULL) = (digest IS NOT NULL))
 ) STRICT;
 
 CREATE INDEX events_identity ON events (stream, version)
@@ -67,13 +67,13 @@ _GUARDS = (
     """
 CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
 WHEN NOT (
-    NEW.payload IS NULL AND NEW.salt IS NULL
+    OLD.digest IS NULL AND NEW.digest IS NOT NULL
     AND (NEW.position, NEW.stream, NEW.version, NEW.type, NEW.schema, NEW.recorded_at,
          NEW.codec, NEW.hash)
      IS (OLD.position, OLD.stream, OLD.version, OLD.type, OLD.schema, OLD.recorded_at,
          OLD.codec, OLD.hash)
 )
-BEGIN SELECT RAISE(ABORT, 'events are never changed'); END
+BEGIN SELECT RAISE(ABORT, 'events are never changed, except that they are erased'); END
 """,
     """
 CREATE TRIGGER events_are_never_removed BEFORE DELETE ON events

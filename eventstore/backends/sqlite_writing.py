@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.eventstore import core
+from agent.eventstore.chain import payload_digest
 
 if TYPE_CHECKING:
     import sqlite3
@@ -68,6 +69,24 @@ def attach(db: sqlite3.Connection, stream: int, attached: Sequence[tuple[Recorde
     )
 
 
+def erase(db: sqlite3.Connection, stream: int, version: int, residue: bytes) -> None:
+    """Put what is left of an event in the place of its payload; drop its salt and attachments."""
+    position, salt, payload = db.execute(
+        "SELECT position, salt, payload FROM events WHERE stream = ? AND version = ?",
+        (stream, version),
+    ).fetchone()
+    if salt is None:
+        return
+    db.execute(
+        "UPDATE events SET salt = NULL, payload = CAST(? AS TEXT), digest = ? WHERE position = ?",
+        (residue, payload_digest(salt, payload), position),
+    )
+    named = "FROM attachments WHERE position = ?"
+    blobs = db.execute(f"SELECT digest {named}", (position,)).fetchall()
+    db.execute(f"DELETE {named}", (position,))
+    _drop_unnamed(db, blobs)
+
+
 def delete(db: sqlite3.Connection, stream: int) -> None:
     """Free the name, and drop what no fork needs: of its parents too, when it was the last."""
     db.execute("UPDATE streams SET deleted = 1 WHERE id = ?", (stream,))
@@ -95,6 +114,10 @@ def _drop(db: sqlite3.Connection, stream: int, needed: int) -> None:
         where,
     ).fetchall()
     db.execute(f"DELETE FROM events WHERE {doomed}", where)
+    _drop_unnamed(db, blobs)
+
+
+def _drop_unnamed(db: sqlite3.Connection, blobs: Sequence[tuple[bytes]]) -> None:
     db.executemany(
         "DELETE FROM blobs WHERE digest = :digest "
         "AND NOT EXISTS (SELECT 1 FROM attachments WHERE digest = :digest)",

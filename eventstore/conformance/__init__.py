@@ -16,6 +16,7 @@ from agent.eventstore.conformance.appending import Appending
 from agent.eventstore.conformance.attachments import Attachments
 from agent.eventstore.conformance.concurrency import Concurrency
 from agent.eventstore.conformance.deleting import Deleting
+from agent.eventstore.conformance.erasing import Erasing
 from agent.eventstore.conformance.expectations import ConformanceFailure
 from agent.eventstore.conformance.forking import Forking
 from agent.eventstore.conformance.reading import Reading
@@ -23,5 +24,5 @@ from agent.eventstore.conformance.reading import Reading
 __all__ = ["ConformanceFailure", "EventLogConformance"]
 
 
-class EventLogConformance(Appending, Reading, Forking, Deleting, Attachments, Concurrency):
+class EventLogConformance(Appending, Reading, Forking, Deleting, Attachments, Concurrency, Erasing):
     """What every log promises. Implement ``open_log``, and ``reopen`` if a log can be reopened."""

@@ -5,9 +5,18 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from agent.eventstore.events import MessageAdded, SessionDeleted, SessionForked, SessionStarted
+from agent.eventstore.codec import CODEC
+from agent.eventstore.events import (
+    MessageAdded,
+    PayloadErased,
+    SessionDeleted,
+    SessionForked,
+    SessionStarted,
+)
 from agent.eventstore.messages import Blob, FilePart, Message, TextPart, ToolResultPart
 from agent.eventstore.record import Head, Prepared, prepare
+from agent.eventstore.residue import residue_of
+from agent.eventstore.values import Erasure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,6 +83,14 @@ def forked(child: str, parent: str, point: Head, *, recorded_at: int = 0) -> Pre
 def deleted(reason: str = "") -> Prepared:
     """The last event of a stream."""
     return fixed(SessionDeleted(reason=reason))
+
+
+def erasing(fact: Recorded) -> tuple[Prepared, dict[str, bytes]]:
+    """The event that says that another is erased, and what is left of that, by its hash."""
+    residue = CODEC.encode(residue_of(fact.event))
+    key, digest = fact.hash.hex(), hashlib.sha256(residue).hexdigest()
+    event = PayloadErased(erased=(Erasure(fact.version, key, digest),), reason="on request")
+    return fixed(event), {key: residue}
 
 
 def places(recorded: Iterable[Recorded]) -> list[tuple[str, int]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from agent.eventstore.core import DELETED, FORKED, STARTED
 from agent.eventstore.events import PayloadErased
 from agent.projections.tables.rows import event_of, rows_of
-from agent.projections.tables.schema import PAYLOADS
+from agent.projections.tables.schema import SINGLE
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 _OWN = 2**63 - 1
 """Up to which version a session holds its own events: all."""
 
-_TABLES = ("texts", *PAYLOADS)
+_TABLES = ("texts", *SINGLE)
+_CONTEXTS = (
+    ("texts", "turn", "NULL AS request"),
+    ("labels", "NULL AS turn", "NULL AS request"),
+    ("starts", "NULL AS turn", "NULL AS request"),
+    ("ends", "turn", "NULL AS request"),
+    ("answers", "NULL AS turn", "request"),
+)
+"""Tables with rows that an erasure changes, and what these know of the events before theirs."""
+
 _OF_TURNS = ("model.", "tool.", "approval.", "output.", "turn.")
 
 _TURN = """
@@ -90,45 +99,49 @@ class Projector:
         elif fact.type == "model.requested":
             stream.request = fact.version
         elif fact.type == "payload.erased":
-            self._erase_named(fact, stream)
+            self._erase_named(fact)
         turn = stream.turn if fact.type.startswith(_OF_TURNS) else None
+        self._insert_rows(fact, stream.id, turn, stream.request)
+
+    def erase(self, fact: Recorded) -> None:
+        """Write what came from an event again, from what is left of it."""
+        where = "WHERE position = ?"
+        kept = " UNION ALL ".join(
+            f"SELECT session, {turn}, {request} FROM {table} {where}"
+            for table, turn, request in _CONTEXTS
+        )
+        marks = (fact.position,) * len(_CONTEXTS)
+        row = self._db.execute(f"SELECT session, max(turn), max(request) FROM ({kept})", marks)
+        session, turn, request = row.fetchone()
+        if session is None:
+            return
+        for table in _TABLES:
+            self._db.execute(f"DELETE FROM {table} {where}", (fact.position,))
+        self._insert_rows(fact, session, turn, request)
+        self.removed = True
+
+    def _insert_rows(
+        self, fact: Recorded, session: int, turn: int | None, request: int | None
+    ) -> None:
         common = {
             "position": fact.position,
-            "session": stream.id,
+            "session": session,
             "version": fact.version,
             "recorded_at": fact.recorded_at,
         }
-        for table, row in rows_of(fact, turn=turn, request=stream.request):
+        for table, row in rows_of(fact, turn=turn, request=request):
             self._insert(table, {**common, **row})
 
-    def erase(self, position: int) -> None:
-        """Take away everything that came from the payload of an event."""
-        gone = self._db.execute("DELETE FROM texts WHERE position = ?", (position,)).rowcount
-        for table, columns in PAYLOADS.items():
-            cleared = ", ".join(f"{column} = NULL" for column in columns.split())
-            held = " OR ".join(f"{column} IS NOT NULL" for column in columns.split())
-            gone += self._db.execute(
-                f"UPDATE {table} SET {cleared} WHERE position = ? AND ({held})",
-                (position,),
-            ).rowcount
-        self.removed = self.removed or gone > 0
-
-    def _erase_named(self, fact: Recorded, stream: _Stream) -> None:
+    def _erase_named(self, fact: Recorded) -> None:
         event = event_of(fact)
-        if not isinstance(event, PayloadErased):
-            self.gap = True
-            return
-        union = " UNION ALL ".join(
-            f"SELECT position, session, version FROM {table}" for table in _TABLES
-        )
-        found = self._db.execute(
-            f"SELECT DISTINCT position FROM ({union}) e JOIN lineage l"
-            " ON l.origin = e.session AND e.version <= l.until"
-            " WHERE l.session = ? AND e.version = ?",
-            (stream.id, event.version),
-        ).fetchall()
-        for (position,) in found:
-            self.erase(position)
+        for one in event.erased if isinstance(event, PayloadErased) else ():
+            found = self._log.read(fact.stream, after=one.version - 1, until=one.version)
+            erased = next((left for left in found if left.hash.hex() == one.hash), None)
+            if erased is None:
+                self.gap = True  # its stream has gone meanwhile; a fork may still hold it
+            else:
+                self.erase(erased)
+        self.gap = self.gap or event is None
 
     def _stream(self, fact: Recorded) -> _Stream | None:
         known = self._streams.get(fact.stream)

@@ -45,7 +45,7 @@ _ANSWERS = {"model.responded", "model.failed"}
 
 
 def event_of(fact: Recorded) -> Event | None:
-    """The event; None if its payload was erased or does not decode."""
+    """The event; None if it does not decode."""
     try:
         return fact.event
     except (CorruptLog, UnknownEvent):

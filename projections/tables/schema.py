@@ -14,15 +14,8 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised with any change of what is built. Tables of another version are built anew."""
 
-PAYLOADS = {
-    "labels": "session_id metadata",
-    "starts": "kind",
-    "ends": "error reason",
-    "requests": "step attempt provider api model",
-    "answers": "error finish_reason model elapsed input_tokens output_tokens cached_tokens "
-    "cache_write_tokens reasoning_tokens",
-}
-"""Tables whose rows outlive their payload, and the columns that come from it."""
+SINGLE = ("labels", "starts", "ends", "requests", "answers")
+"""Tables that have one row of an event, or none."""
 
 
 def _of(kind: type, names: str) -> dict[str, type]:
@@ -62,7 +55,13 @@ _COLUMNS = {
     },
     "progress": {**_of(int, "schema position unclean"), "hash": bytes},
 }
-_KEYS = {"texts": "id", "origins": "id", "lineage": ("session", "origin"), "progress": "schema"}
+_KEYS = {
+    **dict.fromkeys(SINGLE, "position"),
+    "texts": "id",
+    "origins": "id",
+    "lineage": ("session", "origin"),
+    "progress": "schema",
+}
 
 _INDEXES = """
 CREATE INDEX origins_key ON origins (key) WHERE deleted = 0;

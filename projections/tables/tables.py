@@ -169,11 +169,11 @@ class Tables:
 
     def _sweep(self, db: sqlite3.Connection, projector: Projector) -> None:
         """Look for payloads that were erased by events which are gone themselves."""
-        erased = [fact.position or 0 for fact in self._log.read_all() if fact.payload is None]
+        erased = [fact for fact in self._log.read_all() if fact.erased]
         for first in range(0, len(erased), _STEP):
             with _transaction(db):
-                for position in erased[first : first + _STEP]:
-                    projector.erase(position)
+                for fact in erased[first : first + _STEP]:
+                    projector.erase(fact)
         db.execute("UPDATE progress SET unclean = ?", (_REMOVED,))
 
     @contextmanager

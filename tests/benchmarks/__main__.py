@@ -12,6 +12,7 @@ from tests.benchmarks import (
     clients,
     command,
     deltas,
+    exporting,
     forking,
     import_cost,
     persisting,
@@ -38,8 +39,9 @@ ALL = (
     verifying,
     tables,
     command,
+    exporting,
 )
-ON_LARGE_LOGS = (verifying, tables, command)
+ON_LARGE_LOGS = (verifying, tables, exporting, command)
 
 
 def main(names: list[str], events: int | None) -> None:

@@ -106,6 +106,6 @@ def _commits(turn: Commit) -> list[list[Event]]:
 
 def row(fact: Recorded, version: int, stream: int = 1) -> tuple[Any, ...]:
     """An event as the raw table keeps it."""
-    payload = (fact.payload or b"").decode()
+    payload = fact.payload.decode()
     fields = (fact.type, fact.schema, fact.recorded_at, fact.codec, fact.hash, fact.salt, payload)
     return (stream, version, *fields)

@@ -22,6 +22,8 @@ def _requests(handle: Handle) -> Iterator[PastRequest]:
     state = SessionState()
     for fact in handle.log.read(handle.binding.key, until=_LONGEST):
         event = fact.event
+        if fact.erased:
+            return
         if isinstance(event, ModelRequested):
             with suppress(UnknownProvider):
                 blob = handle.log.get_blob
@@ -33,7 +35,8 @@ def _requests(handle: Handle) -> Iterator[PastRequest]:
 def rebuilding(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Afterwards, every request whose log can still be read has the digest that was recorded.
 
-    Requests by rules that are gone cannot: a test that makes some says so by their names.
+    Requests by rules that are gone cannot: a test that makes some says so by their names. Nor can
+    those after a text that was erased.
     """
     made: list[Handle] = []
     begin = Handle.__init__

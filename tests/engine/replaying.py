@@ -70,7 +70,7 @@ def _replay(agent: Agent, handle: Handle, *, own: bool) -> None:
     # Rules that are gone cannot be spoken: a test that makes some says so by their names.
     gone = found.divergence is not None and found.divergence.kind == "encoding"
     assert gone or found.divergence is None, f"{found.divergence}\n{_listed(events)}"
-    if own:
+    if own and not any(fact.erased for fact in facts):
         found = replay(facts, read, agent.today())
         assert found.divergence is None, f"{found.divergence}\n{_listed(events)}"
         written = rewritten(facts, read, agent.today())

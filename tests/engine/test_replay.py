@@ -18,7 +18,6 @@ from agent.engine.scripted import Call, Reply, ScriptedModel
 from agent.errors import (
     AttachmentMissing,
     ConfigurationError,
-    CorruptLog,
     ServerFailed,
     UnknownEvent,
 )
@@ -271,18 +270,6 @@ def test_a_session_goes_on_after_a_replay() -> None:
 
 
 # What cannot be replayed
-
-
-def test_erased_words() -> None:
-    """What they were is gone, so nobody can say what comes of them."""
-    session, agent = turns()
-    facts, read = list(session.events()), session._handle.log.get_blob
-    facts[4] = msgspec.structs.replace(
-        facts[4], payload=None, salt=None, erased_digest=facts[4].digest
-    )
-    for given in (AsRecorded(agent.provider), agent.today()):
-        with pytest.raises(CorruptLog, match="the payload was erased"):
-            replay(facts, read, given)
 
 
 def test_an_event_of_a_later_release() -> None:

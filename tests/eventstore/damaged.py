@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from agent.eventstore import erasing
 from agent.eventstore.backends.sqlite import SQLiteLog
-from agent.eventstore.conformance.facts import bringing, deleted, forked, said, started
+from agent.eventstore.conformance.facts import bringing, deleted, fixed, forked, said, started
 from agent.eventstore.log import EventLog
 
 COLUMNS = (
@@ -36,6 +37,12 @@ def fill(log: EventLog) -> None:
     fork(log, "a", "d", 3)
     fork(log, "d", "e", 4)
     log.append("e", [said("last")], expected=log.head("e"))
+
+
+def erase_some(log: EventLog) -> None:
+    """Erase what a fork shares with its parent, and what is a stream's own."""
+    for stream, versions in (("d", (2,)), ("c", (3, 5))):
+        erasing.erase(log, erasing.plan(log, stream, versions), "asked", fixed)
 
 
 def fork(log: EventLog, parent: str, child: str, at: int) -> None:

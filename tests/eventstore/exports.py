@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 from agent.eventstore.backends.memory import MemoryLog
+from agent.eventstore.codec import CODEC
 from agent.eventstore.conformance.facts import (
     attached,
     said,
@@ -11,6 +12,7 @@ from agent.eventstore.conformance.facts import (
 )
 from agent.eventstore.export import export_events
 from agent.eventstore.record import Prepared, Recorded, record
+from agent.eventstore.residue import residue_of
 
 Data = dict[str, Any]
 
@@ -38,6 +40,5 @@ def exported(recorded: list[Recorded] | None = None) -> Data:
 
 
 def erased(fact: Recorded) -> Recorded:
-    """The same event with its digest in place of salt and payload."""
-    fields = {name: getattr(fact, name) for name in fact.__struct_fields__}
-    return Recorded(**{**fields, "salt": None, "payload": None, "erased_digest": fact.digest})
+    """The same event without its texts, its digest in place of the salt."""
+    return fact.as_erased(CODEC.encode(residue_of(fact.event)))

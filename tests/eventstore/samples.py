@@ -18,6 +18,7 @@ from agent.eventstore.messages import (
     ToolResultPart,
 )
 from agent.eventstore.values import (
+    Erasure,
     Excerpt,
     Failure,
     OutputSchema,
@@ -135,7 +136,7 @@ SAMPLES: dict[tuple[str, int], e.Event] = {
         e.TurnCompleted(),
         e.TurnFailed(error=FAILURE, completed_calls=("call-1", "call-2")),
         e.TurnAbandoned(reason="interrupted"),
-        e.PayloadErased(version=4, reason="on request"),
+        e.PayloadErased(erased=(Erasure(4, "00" * 32, "ff" * 32),), reason="on request"),
     )
 }
 

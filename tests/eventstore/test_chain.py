@@ -12,6 +12,7 @@ from agent.eventstore.chain import GENESIS, event_hash, payload_digest
 from agent.eventstore.errors import CorruptLog
 from agent.eventstore.events import SessionStarted, SystemChanged
 from agent.eventstore.record import Head, Prepared, Recorded, prepare, record
+from tests.eventstore.exports import erased
 
 SALT = bytes(range(16))
 PAYLOAD = b'{"type":"system.changed","system":"Be brief."}'
@@ -50,17 +51,6 @@ def chained(count: int) -> list[Recorded]:
     events = [SessionStarted(session_id="a", library="0")]
     events += [SystemChanged(system=str(number)) for number in range(1, count)]
     return record([prepare(e, recorded_at=7, salt=SALT) for e in events], stream="a", after=None)
-
-
-def erased(fact: Recorded) -> Recorded:
-    """The same event with its digest in place of salt and payload."""
-    return Recorded(
-        **{name: getattr(fact, name) for name in ("type", "schema", "recorded_at", "codec")},
-        salt=None,
-        payload=None,
-        erased_digest=fact.digest,
-        **{name: getattr(fact, name) for name in ("stream", "version", "hash", "position")},
-    )
 
 
 def test_known_answer():

@@ -9,6 +9,7 @@ from agent.eventstore.conformance.facts import attached, deleted, forked, said, 
 from agent.eventstore.errors import ConflictError, CorruptLog, InvalidAppend, UnknownStream
 from agent.eventstore.messages import Blob
 from agent.eventstore.record import Head, Recorded, record
+from tests.eventstore.exports import erased
 
 ZERO = bytes(32)
 
@@ -178,12 +179,9 @@ def test_attachments_of_events():
         [attached(b"x", b"y"), said("z"), attached(b"x")], stream="a", after=Head(1, ZERO)
     )
     x, y = Blob.of(b"x"), Blob.of(b"y")
-    erased = Recorded(
-        "message.added", 1, 0, 1, None, None, bytes(32), stream="a", version=9, hash=ZERO
-    )
 
     expected = [(facts[0], x), (facts[0], y), (facts[2], x)]
-    assert expected == core.attachments([*facts, erased])
+    assert expected == core.attachments([*facts, erased(facts[2])])
 
 
 # Lineage

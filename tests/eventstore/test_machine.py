@@ -1,6 +1,7 @@
 """Any sequence of calls, on both logs at once, held against a model that is obviously right."""
 
 import hashlib
+import io
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from agent.eventstore import core
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.backends.sqlite import SQLiteLog
-from agent.eventstore.conformance.facts import attached, deleted, forked, said, started
+from agent.eventstore.conformance.facts import attached, deleted, erasing, forked, said, started
+from agent.eventstore.core import ToErase
 from agent.eventstore.errors import (
     AttachmentMissing,
     ConflictError,
@@ -23,6 +25,10 @@ from agent.eventstore.errors import (
     UnknownStream,
 )
 from agent.eventstore.export import export_events, import_events, parse_export
+from agent.eventstore.jsonl.checking import verify_jsonl
+from agent.eventstore.jsonl.importing import import_log
+from agent.eventstore.jsonl.lines import Counts
+from agent.eventstore.jsonl.writing import write_log
 from agent.eventstore.log import EventLog
 from agent.eventstore.record import Head, Prepared, Recorded, record
 
@@ -112,6 +118,21 @@ class Model:
         self.held -= before - {digest for row in self.feed() for digest in row.attached}
         return True
 
+    def sharing(self, row: Row) -> list[str]:
+        """The streams that hold an event, or a copy of it."""
+        key = row.fact.hash
+        return [n for n, rows in self.streams.items() if key in {one.fact.hash for one in rows}]
+
+    def erase(self, row: Row, told: Sequence[ToErase], residue: bytes) -> None:
+        """Erase as the contract says, when everybody is told."""
+        before = {digest for one in self.feed() for digest in one.attached}
+        for one in self.written:
+            if one.fact.hash == row.fact.hash and not one.fact.erased:
+                one.fact, one.attached = one.fact.as_erased(residue), set()
+        for stream, expected, prepared in told:
+            self.write(record(prepared, stream=stream, after=expected), self.streams[stream])
+        self.held -= before - {digest for one in self.feed() for digest in one.attached}
+
     def take(self, name: str, facts: Sequence[Recorded]) -> Head:
         """Import: the rows that are missing, if the others are the same."""
         rows = self.streams.get(name, [])
@@ -129,6 +150,13 @@ def outcome(call: Callable[[], object]) -> object:
         return call()
     except StoreError as error:
         return type(error), getattr(error, "expected", None), getattr(error, "actual", None)
+
+
+def lines_of(log: EventLog, names: list[str] | None = None) -> bytes:
+    """Streams as lines."""
+    file = io.BytesIO()
+    write_log(log, file, names)
+    return file.getvalue()
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -274,6 +302,27 @@ class LogMachine(RuleBasedStateMachine):
         for content in CONTENTS:
             self.look_up(content)
 
+    @rule(number=numbers, version=versions, untold=rarely)
+    def erase(self, number: int, version: int, untold: bool) -> None:
+        """Erase an event of a stream, everywhere, or where somebody is not told of it."""
+        rows = self.model.streams.get(self.stream(number), [])
+        texts = [row for row in rows if row.fact.type == "message.added" and not row.fact.erased]
+        if not texts:
+            return
+        row = texts[version % len(texts)]
+        fact, residues = erasing(row.fact)
+        names = self.model.sharing(row)
+        told = [ToErase(name, self.model.streams[name][-1].fact.head, [fact]) for name in names]
+        if untold:
+            left = told.pop()
+            error = ConflictError, None, left.expected
+            self.agree(lambda: error if told else None, lambda log: log.erase(told, residues))
+            return
+        (residue,) = residues.values()
+        self.agree(
+            lambda: self.model.erase(row, told, residue), lambda log: log.erase(told, residues)
+        )
+
     @rule(number=numbers, into=numbers, cut=st.integers(0, 2), taken=often)
     def copy(self, number: int, into: int, cut: int, taken: bool) -> None:
         """Export a stream, or its beginning, and import it under any name."""
@@ -288,6 +337,33 @@ class LogMachine(RuleBasedStateMachine):
         self.agree(
             lambda: self.model.take(name, facts), lambda log: import_events(log, name, export)
         )
+
+    @rule(number=numbers, alone=rarely, in_sqlite=rarely)
+    def carry(self, number: int, alone: bool, in_sqlite: bool) -> None:
+        """Write all streams, or one, as lines, and take these into a new log, twice."""
+        names = [self.stream(number)] if alone and self.model.streams else None
+        written = lines_of(self.memory, names)
+        assert written == lines_of(self.sqlite, names)
+        assert verify_jsonl(io.BytesIO(written)).findings == []
+        log = SQLiteLog(":memory:") if in_sqlite else MemoryLog()
+        self.taken(log, written, list(self.model.streams) if names is None else names)
+        log.close()
+
+    def taken(self, log: EventLog, written: bytes, names: list[str]) -> None:
+        """Take lines into an empty log: it holds the same, each event once, and writes the same."""
+        new = import_log(log, io.BytesIO(written), check_name=str)
+        rows = {name: self.model.streams[name] for name in names}
+        assert [info.stream for info in log.streams()] == sorted(names)
+        for name in names:
+            facts = [anywhere(row.fact) for row in rows[name]]
+            assert facts == [anywhere(fact) for fact in log.read(name)]
+        own = {row for stream in rows.values() for row in stream}
+        held = [fact.hash for fact in log.read_all()]
+        assert (len(names), len(held)) == (new.sessions, new.events)
+        assert len(held) <= len(own)
+        assert lines_of(log) == written
+        assert import_log(log, io.BytesIO(written), check_name=str) == Counts(0, 0, 0)
+        assert held == [fact.hash for fact in log.read_all()]
 
     @rule()
     def reopen(self) -> None:
@@ -352,6 +428,11 @@ class LogMachine(RuleBasedStateMachine):
 def unplaced(fact: Recorded) -> Recorded:
     """An event without its position, which the model does not know."""
     return msgspec.structs.replace(fact, position=None)
+
+
+def anywhere(fact: Recorded) -> Recorded:
+    """An event without the stream that holds it: copies become forks that share it."""
+    return msgspec.structs.replace(fact, position=None, stream="")
 
 
 class TestLogMachine(LogMachine.TestCase):

@@ -11,7 +11,7 @@ from agent.eventstore.record import Head, Prepared, Recorded, prepare, record
 EVENT = MessageAdded(message=Message.user("hello"))
 
 
-def recorded(tag: str, payload: bytes | None, *, schema: int = 1) -> Recorded:
+def recorded(tag: str, payload: bytes, *, schema: int = 1) -> Recorded:
     """An event as it was read, at version 7."""
     return Recorded(
         tag, schema, 0, 1, b"salt", payload, stream="a", version=7, hash=bytes(32), position=70
@@ -90,18 +90,6 @@ def test_position_is_told_later():
     assert (fact.position, placed.position) == (None, 9)
     assert (fact.hash, fact.version, fact.stream) == (placed.hash, placed.version, placed.stream)
     assert placed.event is EVENT
-
-
-def test_erased_event_names_its_place():
-    """An erased event cannot be read, and says where it stood."""
-    fact = Recorded(
-        "message.added", 1, 0, 1, None, None, bytes(32), stream="a", version=7, hash=b""
-    )
-
-    with pytest.raises(CorruptLog, match="erased") as caught:
-        _ = fact.event
-
-    assert (caught.value.stream, caught.value.version) == ("a", 7)
 
 
 @pytest.mark.parametrize(

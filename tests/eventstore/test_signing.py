@@ -2,8 +2,9 @@ import sys
 
 import pytest
 
+from agent.eventstore import erasing
 from agent.eventstore.backends.memory import MemoryLog
-from agent.eventstore.conformance.facts import said
+from agent.eventstore.conformance.facts import fixed, said
 from agent.eventstore.errors import InvalidNote, UnknownStream
 from agent.eventstore.export import export_events
 from agent.eventstore.log import EventLog
@@ -87,6 +88,15 @@ def test_signed_stream_verifies_in_log_and_export(log: EventLog):
 
     assert verify_signed_stream(log, "e", note, KEY.verifying).findings == []
     assert verify_signed_export(data, "e", note, KEY.verifying).findings == []
+
+
+def test_signed_log_verifies_after_an_erasure(log: EventLog):
+    """What is signed are hashes, and these stay."""
+    fill(log)
+    note = sign_log(log, KEY)
+    erasing.erase(log, erasing.plan(log, "c"), "asked", fixed)
+
+    assert verify_signed_log(log, note, KEY.verifying, level="full").findings == []
 
 
 def shorter(log: EventLog, *, count: int, more: tuple[str, ...] = ()) -> MemoryLog:

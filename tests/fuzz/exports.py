@@ -164,7 +164,6 @@ def lines_of(facts: Sequence[Recorded]) -> bytes:
     """Events as lines of type and payload, fork points left open."""
     lines: list[str] = []
     for fact in facts:
-        assert fact.payload is not None
         payload = json.loads(fact.payload)
         if fact.type == "session.forked":
             payload |= {"at": "AT", "parent_hash": "HASH"}
@@ -247,7 +246,7 @@ class Forged(Target):
                     "codec": 1,
                     "hash": fact.hash.hex(),
                     "salt": "00" * 16,
-                    "payload": (fact.payload or b"").decode(),
+                    "payload": fact.payload.decode(),
                 }
                 for fact in facts
             ],

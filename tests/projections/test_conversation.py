@@ -101,7 +101,7 @@ def test_fork_changes_only_the_id():
     assert (child.session_id, texts(child), child.system) == ("c", texts(parent), parent.system)
 
 
-@pytest.mark.parametrize("event", [SessionDeleted(), PayloadErased(version=1, reason="asked")])
+@pytest.mark.parametrize("event", [SessionDeleted(), PayloadErased(erased=(), reason="asked")])
 def test_ends_and_erasures_show_nothing(event: Event):
     """Deletion and erasure leave what is shown."""
     before, after = folded(added("a")), folded(added("a"), event)

@@ -38,7 +38,7 @@ def test_the_stored_payload(db: Path):
     with SQLiteStore(db) as store:
         (fact,) = store.log.read("trip", after=3, until=4)
 
-    assert run("show", "trip@4", "--raw").stdout.encode() == (fact.payload or b"") + b"\n"
+    assert run("show", "trip@4", "--raw").stdout.encode() == fact.payload + b"\n"
 
 
 @pytest.mark.parametrize(("revision", "last"), [("trip@5", "Sunny."), ("trip", "At the shrine.")])

@@ -282,18 +282,18 @@ def test_shared_events_are_never_removed(log: SQLiteLog, head: Head, path: Path)
 
 
 def test_payload_can_be_erased(log: SQLiteLog, head: Head, path: Path):
-    """The one change there is: payload and salt make room for their digest, and all verifies."""
+    """The one change there is, once: a residue in the place of the payload, no salt, a digest."""
     fact = next(log.read("a", after=1, until=2))
+    change = "UPDATE events SET payload = '{}', salt = NULL, digest = ? WHERE version = 2"
 
     with plain(path) as db:
-        db.execute(
-            "UPDATE events SET payload = NULL, salt = NULL, digest = ? WHERE version = 2",
-            (fact.digest,),
-        )
+        db.execute(change, (fact.digest,))
 
     chain = list(core.verified(log.read("a"), stream="a"))
-    assert (None, None, fact.digest) == (chain[1].payload, chain[1].salt, chain[1].erased_digest)
+    assert (b"{}", None, fact.digest) == (chain[1].payload, chain[1].salt, chain[1].erased_digest)
     assert head == chain[-1].head
+    with plain(path) as db, pytest.raises(sqlite3.IntegrityError, match="never changed"):
+        db.execute(change, (fact.digest,))
 
 
 # Costs

@@ -1,13 +1,12 @@
 """Tables in plain Python, and logs to build them from."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from agent.eventstore import erasing
 from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.events import Event, SessionDeleted
-from agent.eventstore.record import Recorded
+from agent.eventstore.record import Recorded, prepare
 from agent.tables import Tables
 from tests.projections.given import forked, recorded
 
@@ -61,13 +60,7 @@ def delete(log: SQLiteLog, stream: str) -> None:
     log.delete(stream, recorded(SessionDeleted())[0])
 
 
-def erase(log: SQLiteLog, position: int) -> None:
-    """Take the payload of an event out of the file, as an erasure does."""
-    with closing(sqlite3.connect(log.path)) as db, db:
-        db.execute("PRAGMA synchronous = OFF")
-        db.execute("PRAGMA secure_delete = ON")
-        db.execute(
-            "UPDATE events SET payload = NULL, salt = NULL, digest = zeroblob(32)"
-            " WHERE position = ?",
-            (position,),
-        )
+def erase(log: SQLiteLog, *versions: int, stream: str = "s") -> None:
+    """Erase what some events say, or all."""
+    plan = erasing.plan(log, stream, versions or None)
+    erasing.erase(log, plan, "asked", lambda event: prepare(event, recorded_at=0, salt=bytes(16)))

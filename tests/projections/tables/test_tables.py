@@ -10,7 +10,7 @@ import pytest
 from agent import Agent
 from agent.errors import QueryFailed, StoreUnusable
 from agent.eventstore.backends.sqlite import SQLiteLog
-from agent.eventstore.events import PayloadErased, SystemChanged
+from agent.eventstore.events import SystemChanged
 from agent.projections.tables import schema
 from agent.stores import MemoryStore, SQLiteStore
 from agent.tables import Hit, Tables
@@ -191,19 +191,29 @@ def test_what_a_fork_needs_of_a_deleted_session_is_found_in_the_fork(
 def test_an_erased_payload_is_gone_from_the_bytes(log: SQLiteLog, tables: Tables):
     """`payload.erased` takes away what the event had said."""
     erase(log, 4)
-    grow(log, PayloadErased(version=4, reason="asked"))
     tables.catch_up()
 
     assert tables.search(SECRET) == []
     assert held(tables, SECRET) == []
-    assert len(tables.sql("SELECT * FROM model_calls WHERE input_tokens IS NULL")) == 1
+    assert [row["text"] for row in tables.sql("SELECT text FROM messages")][-1] == "[erased]"
+
+
+def test_what_an_erased_answer_has_used_stays(log: SQLiteLog, tables: Tables):
+    """Tokens are no text: figures are the same after an erasure."""
+    before = tables.sql("SELECT * FROM usage")
+    erase(log, 4)
+    tables.catch_up()
+
+    assert len(before) == 1
+    assert tables.sql("SELECT * FROM usage") == before
 
 
 def test_an_erasure_through_a_fork_that_is_gone_is_noticed(log: SQLiteLog, tables: Tables):
     """Whoever missed the event, purged with its session, looks at the payloads themselves."""
     fork(log, "c", at=5)
     erase(log, 4)
-    grow(log, PayloadErased(version=4, reason="asked"), stream="c")
+    fork(log, "d", at=5, parent="c")
+    delete(log, "s")
     delete(log, "c")
     tables.catch_up()
 
