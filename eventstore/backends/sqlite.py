@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -148,6 +149,17 @@ class SQLiteLog:
         with self._reader.exclusive() as db:
             found = reading.listing(db)
         yield from found
+
+    def identities(self) -> dict[str, list[Recorded]]:
+        with self._reader.exclusive() as db:
+            return reading.identities(db)
+
+    def counts(self, stream: str, *, until: int) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        with self._reader.exclusive(place=(stream, 1)) as db:
+            for owner, low, high in core.segments(reading.lineage(db, stream), 0, until):
+                found.update(dict(reading.counts(db, owner, low, high)))
+        return dict(found)
 
     def delete(self, stream: str, prepared: Prepared) -> bool:
         def job(db: sqlite3.Connection) -> bool:
