@@ -126,6 +126,13 @@ class EventLog(Protocol):
         ...
 
 
+class Survey(msgspec.Struct, frozen=True):
+    """How many events there are of each type, and how many of all were erased."""
+
+    types: dict[str, int]
+    erased: int
+
+
 @runtime_checkable
 class Surveyed(Protocol):
     """A log that can say at once what else takes a reading of each stream, or of each event."""
@@ -137,9 +144,9 @@ class Surveyed(Protocol):
         """
         ...
 
-    def counts(self, stream: str, *, until: int) -> dict[str, int]:
-        """How many events of each type a stream has up to a version, the inherited ones included.
+    def survey(self, stream: str, *, until: int) -> Survey:
+        """What a stream holds up to a version, the inherited events included.
 
-        It has none if it does not exist.
+        That is nothing if it does not exist.
         """
         ...

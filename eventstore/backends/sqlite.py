@@ -27,7 +27,7 @@ from agent.eventstore.errors import (
     StoreFull,
     StoreUnusable,
 )
-from agent.eventstore.log import Durability, StreamInfo
+from agent.eventstore.log import Durability, StreamInfo, Survey
 from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, Prepared, Recorded
 
@@ -154,12 +154,15 @@ class SQLiteLog:
         with self._reader.exclusive() as db:
             return reading.identities(db)
 
-    def counts(self, stream: str, *, until: int) -> dict[str, int]:
-        found: Counter[str] = Counter()
+    def survey(self, stream: str, *, until: int) -> Survey:
+        types: Counter[str] = Counter()
+        erased = 0
         with self._reader.exclusive(place=(stream, 1)) as db:
             for owner, low, high in core.segments(reading.lineage(db, stream), 0, until):
-                found.update(dict(reading.counts(db, owner, low, high)))
-        return dict(found)
+                for kind, count, gone in reading.counts(db, owner, low, high):
+                    types[kind] += count
+                    erased += gone
+        return Survey(dict(types), erased)
 
     def delete(self, stream: str, prepared: Prepared) -> bool:
         def job(db: sqlite3.Connection) -> bool:

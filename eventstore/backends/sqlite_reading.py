@@ -102,14 +102,16 @@ def page(
     return [_recorded(owner.name, row) for row in rows]
 
 
-def counts(db: sqlite3.Connection, owner: Owner, after: int, until: int) -> list[tuple[str, int]]:
-    """How many of an owner's events ``after < version <= until`` are of each type."""
+def counts(
+    db: sqlite3.Connection, owner: Owner, after: int, until: int
+) -> list[tuple[str, int, int]]:
+    """How many of an owner's events ``after < version <= until`` are of each type, and erased."""
     rows = db.execute(
-        "SELECT type, count(*) FROM events WHERE stream = ? AND version > ? AND version <= ? "
-        "GROUP BY type",
+        "SELECT type, count(*), count(digest) FROM events "
+        "WHERE stream = ? AND version > ? AND version <= ? GROUP BY type",
         (owner.id, after, until),
     )
-    return [(_text(kind), count) for kind, count in rows]
+    return [(_text(kind), count, erased) for kind, count, erased in rows]
 
 
 def identities(db: sqlite3.Connection) -> dict[str, list[Recorded]]:
