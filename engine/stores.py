@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 
@@ -14,19 +13,18 @@ import msgspec
 from agent.engine.bound import Bound
 from agent.engine.erasing import Erased, erase
 from agent.engine.errors import LONGEST_KEY, ConfigurationError, InvalidSessionId
+from agent.engine.listing import SessionInfo, listed
 from agent.engine.prices import cost_of_call
 from agent.engine.settings import check_seconds
 from agent.engine.sources import Sources
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.backends.sqlite import SQLiteLog
-from agent.eventstore.core import IDENTITY_TYPES
-from agent.eventstore.errors import CorruptLog, InvalidExport, UnknownEvent
-from agent.eventstore.events import MetadataChanged, SessionDeleted, SessionForked, SessionStarted
-from agent.eventstore.export import Export, export_events, parse_export, session_id_of
+from agent.eventstore.errors import CorruptLog, InvalidExport
+from agent.eventstore.events import SessionDeleted
+from agent.eventstore.export import Export, export_events, parse_export
 from agent.eventstore.importing import import_events
 from agent.eventstore.verify import verify_log
 from agent.projections import session as projection
-from agent.projections.conversation import metadata_of
 from agent.projections.fold import rebuild
 from agent.projections.session import SessionState
 from agent.projections.tables.checking import Checked
@@ -35,28 +33,7 @@ from agent.projections.tables.tables import Tables
 if TYPE_CHECKING:
     from agent.eventstore.findings import Level, Reached, Verification
     from agent.eventstore.jsonl.lines import Counts, Progress
-    from agent.eventstore.log import EventLog, StreamInfo
-    from agent.eventstore.record import Recorded
-
-
-class SessionInfo(msgspec.Struct, frozen=True):
-    """A session as a listing shows it. ``title`` is ``metadata["title"]``, if there is one.
-
-    A fork names its ``parent``, and in ``forked_at`` how many events it shares with it.
-    ``error`` says why the rest could not be read whole: the session is damaged, or of a later
-    release. Opening it raises the same.
-    """
-
-    key: str
-    session_id: str
-    version: int
-    created: datetime
-    updated: datetime
-    title: str | None
-    metadata: dict[str, object]
-    error: CorruptLog | UnknownEvent | None = None
-    parent: str | None = None
-    forked_at: int | None = None
+    from agent.eventstore.log import EventLog
 
 
 class SessionStore(ABC):
@@ -120,10 +97,7 @@ class LogStore(Bound, SessionStore):
 
     def sessions(self) -> Iterator[SessionInfo]:
         """What there is, without loading it."""
-        for info in self.log.streams():
-            found = self._info(info)
-            if found is not None:
-                yield found
+        return listed(self.log)
 
     def verify(self, *, level: Level = "chain", progress: Reached | None = None) -> Verification:
         """Check the whole log: what is wrong comes as findings, not as an error.
@@ -200,34 +174,6 @@ class LogStore(Bound, SessionStore):
         from agent.eventstore.jsonl.importing import import_log  # noqa: PLC0415 - seldom needed
 
         return import_log(self.log, file, check_name=checked_key, progress=progress)
-
-    def _info(self, info: StreamInfo) -> SessionInfo | None:
-        """What a listing shows of a session; None if it was deleted meanwhile."""
-        session_id, metadata, error = info.stream, dict[str, object](), None
-        parent: str | None = None
-        forked_at: int | None = None
-        try:
-            identity = list(self.log.read(info.stream, types=IDENTITY_TYPES))
-            if not identity and self.log.head(info.stream) is None:
-                return None
-            session_id = session_id_of(identity)
-            metadata = _metadata_of(identity)
-            parent, forked_at = _origin_of(identity)
-        except (CorruptLog, UnknownEvent) as damage:
-            error = damage
-        title = metadata.get("title")
-        return SessionInfo(
-            info.stream,
-            session_id,
-            info.head.version if info.head else 0,
-            _time(info.created_at),
-            _time(info.updated_at),
-            title if isinstance(title, str) else None,
-            metadata,
-            error,
-            parent,
-            forked_at,
-        )
 
     def tables(self, path: str | os.PathLike[str] | None = None) -> Tables:
         """Tables of all sessions, for SQL and full-text search; see :class:`Tables`.
@@ -365,25 +311,3 @@ def checked_export(data: Mapping[str, Any]) -> Export:
     except CorruptLog as error:
         raise InvalidExport(error.reason, version=error.version) from error
     return export
-
-
-def _metadata_of(identity: Sequence[Recorded]) -> dict[str, object]:
-    metadata: dict[str, object] = {}
-    for fact in identity:
-        match fact.event:
-            case SessionStarted() | MetadataChanged() as event:
-                metadata = metadata_of(event, fact)
-            case _:
-                pass
-    return metadata
-
-
-def _origin_of(identity: Sequence[Recorded]) -> tuple[str | None, int | None]:
-    for fact in reversed(identity):
-        if isinstance(fact.event, SessionForked):
-            return fact.event.parent, fact.event.at
-    return None, None
-
-
-def _time(nanoseconds: int) -> datetime:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)

@@ -6,7 +6,7 @@ What each verb promises is spelled out as numbered tests in ``conformance``.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -123,4 +123,30 @@ class EventLog(Protocol):
 
     def close(self) -> None:
         """Release what the log holds. Closing twice is fine."""
+        ...
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """How many events there are of each type, and how many of all were erased."""
+
+    types: dict[str, int]
+    erased: int
+
+
+@runtime_checkable
+class Surveyed(Protocol):
+    """A log that can say at once what else takes a reading of each stream, or of each event."""
+
+    def identities(self) -> dict[str, list[Recorded]]:
+        """Of each stream what ``read`` gives for ``core.IDENTITY_TYPES``.
+
+        Streams that are damaged, or may be, are left out.
+        """
+        ...
+
+    def survey(self, stream: str, *, until: int) -> Survey:
+        """What a stream holds up to a version, the inherited events included.
+
+        That is nothing if it does not exist.
+        """
         ...

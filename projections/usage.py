@@ -42,13 +42,24 @@ class SessionUsage(msgspec.Struct, frozen=True, gc=False):
         return self.own + self.inherited
 
 
-_TYPES = {"model.responded", "model.failed", "session.forked"}
+TYPES = {"model.responded", "model.failed", "session.forked"}
+"""The types of the events that change it."""
+
 _CALL_TYPES = {"model.requested", "model.responded", "model.failed"}
+
+
+class _Answer(msgspec.Struct, gc=False):
+    """An answer, of which nothing is decoded but what it cost."""
+
+    usage: Usage
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
 
 
 def evolve(state: SessionUsage, fact: Recorded) -> SessionUsage:
     """The usage after one more event."""
-    if fact.type not in _TYPES:
+    if fact.type not in TYPES:
         return state
     match fact.event:
         case ModelResponded(usage=usage) | ModelFailed(usage=Usage() as usage):
@@ -74,3 +85,19 @@ def model_calls(facts: Iterable[Recorded]) -> Iterator[ModelUsage]:
                 yield ModelUsage(asked.provider, asked.model, usage)
             case _:
                 pass
+
+
+def counted(facts: Iterable[Recorded]) -> SessionUsage:
+    """What folding events of a session gives. Their messages are not decoded."""
+    state = SessionUsage()
+    for fact in facts:
+        if fact.type == "model.responded" and fact.schema == ModelResponded.schema:
+            try:
+                spent = _ANSWER.decode(fact.payload).usage
+            except msgspec.MsgspecError:
+                spent = None
+            if spent is not None:
+                state = SessionUsage(state.own + spent, state.inherited)
+                continue
+        state = evolve(state, fact)
+    return state

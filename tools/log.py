@@ -14,11 +14,10 @@ from agent.tools.completion import session_ids
 from agent.tools.facts import Facts
 from agent.tools.output import Form, fitted, output_options, width, write_json, write_lines
 from agent.tools.revisions import Span, resolve_span
-from agent.tools.source import db_option, reading
+from agent.tools.source import db_option, reading_log
 from agent.tools.turn_figures import TurnFigures
 
 if TYPE_CHECKING:
-    from agent.engine.stores import SQLiteStore
     from agent.eventstore.log import EventLog
     from agent.eventstore.record import Recorded
 
@@ -61,14 +60,14 @@ def log(
     """  # noqa: D301 - click's mark for lines that stay as they are
     if follow and form == "json":
         raise click.UsageError("what is followed has no end: --nl writes each event on its own")
-    with reading(db) as store:
-        span = resolve_span(store.log, revision)
-        events = _events(store.log, span, count)
+    with reading_log(db) as source:
+        span = resolve_span(source, revision)
+        events = _events(source, span, count)
         if follow:
-            events = chain(events, _following(store.log, span))
+            events = chain(events, _following(source, span))
         facts = Facts(span.session)
         if form == "text":
-            lines = Lines(facts, _forks(store, span) if graph else None, timed=not oneline)
+            lines = Lines(facts, _forks(source, span) if graph else None, timed=not oneline)
             written = lines.of(events, stat=stat, patch=patch)
             write_lines(written, pager=pager and not follow)
         else:
@@ -92,10 +91,12 @@ def _following(log: EventLog, span: Span) -> Iterator[Recorded]:
         time.sleep(_POLL)
 
 
-def _forks(store: SQLiteStore, span: Span) -> dict[int, list[str]]:
+def _forks(log: EventLog, span: Span) -> dict[int, list[str]]:
     """The forks of a session, by the version up to which they share its events."""
+    from agent.engine.listing import listed  # noqa: PLC0415 - slow to import
+
     found: dict[int, list[str]] = {}
-    for info in store.sessions():
+    for info in listed(log):
         if info.parent == span.session and info.forked_at is not None:
             found.setdefault(info.forked_at, []).append(info.key)
     return found

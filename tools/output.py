@@ -87,6 +87,8 @@ def width() -> int:
 
 def fitted(text: str, columns: int) -> str:
     """Recorded text in one line that takes no more than so many columns, and harms no terminal."""
+    if len(text) <= columns and text.isascii() and text.isprintable():
+        return " ".join(text.split())
     from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - slow to import
 
     line = one_line(text[: columns * 4 + 200])

@@ -18,11 +18,11 @@ from agent.tools.output import (
     write_json,
     write_lines,
 )
-from agent.tools.source import db_option, reading
+from agent.tools.source import db_option, reading_log
 from agent.tools.terminal import one_line
 
 if TYPE_CHECKING:
-    from agent.engine.stores import SessionInfo
+    from agent.engine.listing import SessionInfo
 
 _WIDEST_ID = 40
 
@@ -41,13 +41,15 @@ def sessions(*, db: Path | None, count: int | None, form: Form, pager: bool) -> 
     Example:
       agent sessions -n 10
     """  # noqa: D301 - click's mark for lines that stay as they are
-    with reading(db) as store:
-        found = sorted(store.sessions(), key=lambda one: one.updated, reverse=True)
-        listed = list(islice(found, count))
+    from agent.engine.listing import listed  # noqa: PLC0415 - slow to import
+
+    with reading_log(db) as log:
+        known = sorted(listed(log), key=lambda one: one.updated, reverse=True)
+        shown = list(islice(known, count))
         if form == "text":
-            write_lines(_lines(listed), pager=pager)
+            write_lines(_lines(shown), pager=pager)
         else:
-            write_json("agent.sessions/1", "sessions", map(_fields, listed), form)
+            write_json("agent.sessions/1", "sessions", map(_fields, shown), form)
 
 
 def _fields(info: SessionInfo) -> dict[str, Any]:

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
+import msgspec
 
 from agent.tools import exits
 from agent.tools.completion import session_ids
 from agent.tools.facts import Facts, time_of
 from agent.tools.output import Form, local_time, output_options, write_document, write_lines
 from agent.tools.revisions import Place, backwards, resolve
-from agent.tools.source import db_option, reading
+from agent.tools.source import db_option, reading_log
 from agent.tools.terminal import one_line, visible
 
 if TYPE_CHECKING:
     from agent.engine.past_requests import PastRequest
-    from agent.eventstore.log import EventLog
+    from agent.eventstore.backends.sqlite import SQLiteLog
     from agent.eventstore.record import Recorded
 
 What = Literal["event", "state", "request", "raw"]
@@ -47,20 +48,20 @@ def show(*, revision: str, db: Path | None, what: What | None, form: Form, pager
       agent show trip@12
       agent show trip~1 --state
     """  # noqa: D301 - click's mark for lines that stay as they are
-    with reading(db) as store:
-        place = resolve(store.log, revision)
+    with reading_log(db) as log:
+        place = resolve(log, revision)
         match what:
             case "state":
-                _show_state(store.log, place, form, pager=pager)
+                _show_state(log, place, form, pager=pager)
             case "request":
-                _show_request(store.log, place, form)
+                _show_request(log, place, form)
             case "raw":
-                _show_raw(_fact(store.log, place))
+                _show_raw(_fact(log, place))
             case _:
-                _show_event(_fact(store.log, place), place, form, pager=pager)
+                _show_event(_fact(log, place), place, form, pager=pager)
 
 
-def _fact(log: EventLog, place: Place) -> Recorded:
+def _fact(log: SQLiteLog, place: Place) -> Recorded:
     found = list(log.read(place.session, after=place.version - 1, until=place.version))
     if place.version < 1 or not found:
         raise exits.NotFound(f"{place} is no event")
@@ -92,17 +93,19 @@ def _show_raw(fact: Recorded) -> None:
     _write_exactly(fact.payload)
 
 
-def _show_state(log: EventLog, place: Place, form: Form, *, pager: bool) -> None:
-    from agent.tools.states import STATE, state_document, state_lines, view_at  # noqa: PLC0415
+def _show_state(log: SQLiteLog, place: Place, form: Form, *, pager: bool) -> None:
+    from agent.engine.view import View  # noqa: PLC0415 - slow to import
+    from agent.projections.shown import shown_at  # noqa: PLC0415
+    from agent.tools.states import STATE, state_document, state_lines  # noqa: PLC0415
 
-    view = view_at(log, place)
+    view = View(shown_at(log, place.session, place.version))
     if form == "text":
         write_lines(state_lines(view), pager=pager)
     else:
         write_document(STATE, state_document(place, view))
 
 
-def _show_request(log: EventLog, place: Place, form: Form) -> None:
+def _show_request(log: SQLiteLog, place: Place, form: Form) -> None:
     fact = next(backwards(log, place.session, place.version, "model.requested"), None)
     if fact is None:
         raise exits.NotFound(f"no model was asked up to {place}")
@@ -129,18 +132,20 @@ def _show_request(log: EventLog, place: Place, form: Form) -> None:
         sys.exit(exits.DIFFERENT)
 
 
-def _rebuilt(log: EventLog, place: Place, fact: Recorded) -> PastRequest:
-    from agent.engine.past_requests import judged, past_request  # noqa: PLC0415 - slow to import
-    from agent.engine.past_states import PastStates  # noqa: PLC0415
+def _rebuilt(log: SQLiteLog, place: Place, fact: Recorded) -> PastRequest:
+    from agent.engine.past_requests import past_request  # noqa: PLC0415 - slow to import
     from agent.engine.scripted import ScriptedModel  # noqa: PLC0415
     from agent.eventstore.events import ModelRequested  # noqa: PLC0415
+    from agent.projections.session import SessionState  # noqa: PLC0415
+    from agent.projections.shown import conversation_at  # noqa: PLC0415
 
     asked = fact.event
     if not isinstance(asked, ModelRequested):
         raise exits.NotFound(f"{place} asks no model")
-    before = PastStates(log, place.session).at(place.version - 1)
+    before = SessionState(conversation=conversation_at(log, place.session, place.version - 1))
     found = past_request(place.version, asked, before, ScriptedModel([]), log.get_blob)
-    return judged(found, log.read(place.session, until=place.version))
+    erased = not found.proven and log.survey(place.session, until=place.version).erased > 0
+    return msgspec.structs.replace(found, erased=erased)
 
 
 def _proof(past: PastRequest) -> str:

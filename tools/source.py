@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from agent.tools.exits import NotFound
 if TYPE_CHECKING:
     from agent.engine.session import Session
     from agent.engine.stores import SQLiteStore
+    from agent.eventstore.backends.sqlite import SQLiteLog
 
 db_option = click.option(
     "--db",
@@ -52,16 +53,31 @@ def reading(db: Path | None) -> Generator[SQLiteStore]:
 
     Raises :class:`NotFound` for a missing file and for an empty one, which a store would fill.
     """
+    path = _existing(db)
+    from agent.engine.stores import SQLiteStore  # noqa: PLC0415 - slow to import
+
+    with SQLiteStore(path) as store:
+        yield store
+
+
+@contextmanager
+def reading_log(db: Path | None) -> Generator[SQLiteLog]:
+    """The log alone, for what needs no store. Raises as :func:`reading`."""
+    path = _existing(db)
+    from agent.eventstore.backends.sqlite import SQLiteLog  # noqa: PLC0415 - slow to import
+
+    with closing(SQLiteLog(path)) as log:
+        yield log
+
+
+def _existing(db: Path | None) -> Path:
     path = path_of(db)
     if not path.exists():
         hint = "" if db else "; name another file with --db or AGENT_DB"
         raise NotFound(f"there is no log {path}{hint}")
     if not path.stat().st_size:
         raise NotFound(f"{path} is an empty file, and no log yet")
-    from agent.engine.stores import SQLiteStore  # noqa: PLC0415 - slow to import
-
-    with SQLiteStore(path) as store:
-        yield store
+    return path
 
 
 def session_of(store: SQLiteStore, name: str) -> Session:

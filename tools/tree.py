@@ -11,10 +11,10 @@ import click
 from agent.tools.completion import session_ids
 from agent.tools.output import Form, fitted, output_options, width, write_json, write_lines
 from agent.tools.revisions import resolve
-from agent.tools.source import db_option, reading
+from agent.tools.source import db_option, reading_log
 
 if TYPE_CHECKING:
-    from agent.engine.stores import SessionInfo
+    from agent.engine.listing import SessionInfo
 
 
 class Node(NamedTuple):
@@ -38,9 +38,11 @@ def tree(*, session: str | None, db: Path | None, form: Form, pager: bool) -> No
     Example:
       agent tree trip
     """  # noqa: D301 - click's mark for lines that stay as they are
-    with reading(db) as store:
-        top = resolve(store.log, session).session if session else None
-        nodes = list(_nodes(list(store.sessions()), top))
+    from agent.engine.listing import listed  # noqa: PLC0415 - slow to import
+
+    with reading_log(db) as log:
+        top = resolve(log, session).session if session else None
+        nodes = list(_nodes(list(listed(log)), top))
         if form == "text":
             write_lines(map(_line, nodes), pager=pager)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from agent.eventstore.errors import (
     StoreFull,
     StoreUnusable,
 )
-from agent.eventstore.log import Durability, StreamInfo
+from agent.eventstore.log import Durability, StreamInfo, Survey
 from agent.eventstore.processes import renewed_in_children
 from agent.eventstore.record import Head, Prepared, Recorded
 
@@ -148,6 +149,20 @@ class SQLiteLog:
         with self._reader.exclusive() as db:
             found = reading.listing(db)
         yield from found
+
+    def identities(self) -> dict[str, list[Recorded]]:
+        with self._reader.exclusive() as db:
+            return reading.identities(db)
+
+    def survey(self, stream: str, *, until: int) -> Survey:
+        types: Counter[str] = Counter()
+        erased = 0
+        with self._reader.exclusive(place=(stream, 1)) as db:
+            for owner, low, high in core.segments(reading.lineage(db, stream), 0, until):
+                for kind, count, gone in reading.counts(db, owner, low, high):
+                    types[kind] += count
+                    erased += gone
+        return Survey(dict(types), erased)
 
     def delete(self, stream: str, prepared: Prepared) -> bool:
         def job(db: sqlite3.Connection) -> bool:

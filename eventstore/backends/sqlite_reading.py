@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +16,7 @@ from agent.eventstore.log import StreamInfo
 from agent.eventstore.record import Head, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 PAGE = 512
 """How many events are read at once: a long read would keep the WAL from being checkpointed."""
@@ -99,14 +100,78 @@ def page(
     db: sqlite3.Connection, owner: Owner, after: int, until: int, types: Collection[str] | None
 ) -> list[Recorded]:
     """The first :data:`PAGE` of an owner's events ``after < version <= until``."""
-    # The list of types is spelled out so that it matches the partial index.
-    only = "" if types is None else f"AND type IN ({', '.join(map(_quoted, types))}) "
+    only = "" if types is None else f"AND type IN ({_among(types)}) "
     rows = db.execute(
         f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND version > ? AND version <= ? "
         f"{only}ORDER BY version LIMIT ?",
         (owner.id, after, until, PAGE),
     )
     return [_recorded(owner.name, row) for row in rows]
+
+
+def counts(
+    db: sqlite3.Connection, owner: Owner, after: int, until: int
+) -> list[tuple[str, int, int]]:
+    """How many of an owner's events ``after < version <= until`` are of each type, and erased."""
+    rows = db.execute(
+        "SELECT type, count(*), count(digest) FROM events "
+        "WHERE stream = ? AND version > ? AND version <= ? GROUP BY type",
+        (owner.id, after, until),
+    )
+    return [(_text(kind), count, erased) for kind, count, erased in rows]
+
+
+def identities(db: sqlite3.Connection) -> dict[str, list[Recorded]]:
+    """The events that tell whose stream it is, of all streams that are whole."""
+    try:
+        streams = {
+            id_: _Stream(Owner(id_, _text(name)), parent, inherited, bool(deleted))
+            for id_, name, parent, inherited, deleted in db.execute(
+                "SELECT id, name, parent, coalesce(forked_at, 0), deleted FROM streams"
+            )
+        }
+        own: dict[int, list[Recorded]] = {id_: [] for id_ in streams}
+        rows = db.execute(
+            f"SELECT stream, {_COLUMNS} FROM events "
+            f"WHERE type IN ({_among(core.IDENTITY_TYPES)}) ORDER BY stream, version"
+        )
+        for id_, *row in rows:
+            if id_ in own:
+                own[id_].append(_recorded(streams[id_].owner.name, row))
+    except sqlite3.DatabaseError as error:
+        _check_damage(error)
+        return {}
+    living = [stream for stream in streams.values() if not stream.deleted]
+    found = {stream.owner.name: _with_inherited(stream, streams, own) for stream in living}
+    return {name: facts for name, facts in found.items() if facts}
+
+
+class _Stream(NamedTuple):
+    owner: Owner
+    parent: int | None
+    inherited: int
+    deleted: bool
+
+
+def _with_inherited(
+    stream: _Stream, streams: Mapping[int, _Stream], own: Mapping[int, Sequence[Recorded]]
+) -> list[Recorded]:
+    """The events of a stream and its ancestors; none if it cannot be told which those are."""
+    first = own[stream.owner.id][:1]
+    if not first or first[0].version != stream.inherited + 1:
+        return []
+    lineage = [(stream.owner, stream.inherited)]
+    last = stream
+    while last.parent is not None:
+        parent = streams.get(last.parent)
+        if parent is None or parent.owner.id >= last.owner.id:
+            return []
+        last = parent
+        lineage.append((last.owner, last.inherited))
+    ranges = core.segments(lineage, 0, sys.maxsize) if not last.inherited else ()
+    return [
+        fact for owner, low, high in ranges for fact in own[owner.id] if low < fact.version <= high
+    ]
 
 
 def feed_page(db: sqlite3.Connection, after: int) -> list[Recorded]:
@@ -214,8 +279,9 @@ def links(db: sqlite3.Connection, position: int) -> set[str]:
     return {_text(digest) for (digest,) in rows}
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _among(types: Collection[str]) -> str:
+    """A list of types, spelled out so that it matches the partial index."""
+    return ", ".join("'" + one.replace("'", "''") + "'" for one in types)
 
 
 @lru_cache(maxsize=1024)  # types and names come again and again

@@ -13,12 +13,11 @@ from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.jsonl.checking import verify_jsonl
 from agent.stores import SQLiteStore
 from tests.benchmarks.given import Figure
-from tests.benchmarks.tables import fill
+from tests.benchmarks.large_log import fill
 
 FEW, MANY = 10_000, 100_000
 """Events. The figures in docs/performance.md are those of 10,000 and 1,000,000."""
 
-SESSIONS = 50
 WORK = ("export", "verify", "import", "backup")
 
 
@@ -41,7 +40,7 @@ def _measured(folder: Path, events: int, work: str) -> tuple[float, float, int]:
     if not folder.exists():
         folder.mkdir()
         log = SQLiteLog(folder / "log.db", durability="os")
-        fill(log, SESSIONS, events)
+        fill(log, events)
         log.close()
     command = [sys.executable, "-m", "tests.benchmarks.exporting", work, str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)

@@ -8,23 +8,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agent.eventstore.backends.sqlite import SQLiteLog
-from agent.eventstore.conformance.facts import said, started
 from agent.eventstore.verify import verify_log
 from tests.benchmarks.given import Figure
+from tests.benchmarks.large_log import fill
 
-STREAMS, EVENTS = 40, 1000
+EVENTS = 40_000
 
 
-def figures() -> Iterator[Figure]:
+def figures(events: int = EVENTS) -> Iterator[Figure]:
     """Events a second of CPU both ways, the best of five each, and how they compare."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "log.db")
         log = SQLiteLog(path, durability="os")
-        facts = [said(f"{number:06}" + "x" * 600) for number in range(EVENTS - 1)]
-        for stream in range(STREAMS):
-            name = f"s{stream}"
-            log.append(name, [started(name), *facts], expected=None)
-        count = STREAMS * EVENTS
+        fill(log, events)
+        count = sum(1 for _ in log.read_all())
         raw = count / min(_seconds(lambda: _read_and_hash(path)) for _ in range(5))
         chain = count / min(_seconds(lambda: verify_log(log)) for _ in range(5))
         full = count / min(_seconds(lambda: verify_log(log, level="full")) for _ in range(5))
