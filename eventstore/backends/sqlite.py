@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ from agent.eventstore import core
 from agent.eventstore.backends import sqlite_reading as reading
 from agent.eventstore.backends import sqlite_writing as writing
 from agent.eventstore.backends.sqlite_connection import Shared, open_connection
-from agent.eventstore.backends.sqlite_file import MEMORY, LogFile, is_archive
+from agent.eventstore.backends.sqlite_file import MEMORY, LogFile
 from agent.eventstore.backends.sqlite_writer import Writer
 from agent.eventstore.errors import (
     AttachmentMissing,
@@ -63,10 +63,10 @@ class SQLiteLog:
         file = LogFile(name)
         self._writer = Writer(Shared(file, connect))
         self._reader = Shared(file, connect)
-        self._connect = connect
+        self._copier = Shared(file, connect)
         if self.path == MEMORY:
             self.durability = Durability.MEMORY
-            self._reader = self._writer.shared
+            self._reader = self._copier = self._writer.shared
         renewed_in_children(self)
 
     def append(self, stream: str, prepared: Sequence[Prepared], *, expected: Head | None) -> Head:
@@ -227,19 +227,17 @@ class SQLiteLog:
 
     @contextmanager
     def snapshot(self) -> Generator[sqlite3.Connection]:
-        """A connection of its own that sees the log as it is now; nobody waits for it."""
-        if self.path == MEMORY:
-            with self._reader.exclusive() as db:
-                yield db
-            return
-        with self._reader.exclusive():  # makes the file, if it is new
-            pass
-        with closing(self._connect(archive=is_archive(self._reader.path))) as db:
+        """A connection that sees the log as it is now; others read and write meanwhile."""
+        with self._copier.exclusive() as db:
             db.execute("BEGIN")
-            db.execute("SELECT count(*) FROM streams").fetchone()  # begins the reading
-            yield db
+            try:
+                db.execute("SELECT max(id) FROM streams").fetchone()  # what is read first fixes it
+                yield db
+            finally:
+                db.execute("ROLLBACK")
 
     def close(self) -> None:
+        self._copier.close()
         self._reader.close()
         self._writer.shared.close()
 
@@ -248,6 +246,7 @@ class SQLiteLog:
         self._writer.forget()
         if self._reader is not self._writer.shared:
             self._reader.forget()
+            self._copier.forget()
 
 
 def _settle(

@@ -21,6 +21,7 @@ Progress = Callable[[int, int], object]
 """Is told how much is done, and of how much."""
 
 Version = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+"""Counts from 1."""
 
 
 class _Line(
@@ -38,7 +39,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first line."""
 
     format: Literal["agent-log"]
-    format_version: int
+    format_version: Version
     library: str
 
 

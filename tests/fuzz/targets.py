@@ -8,6 +8,7 @@ from tests.fuzz import chat_completions, corpus, generate_content, messages, oll
 from tests.fuzz.arguments import Arguments, Outputs
 from tests.fuzz.bodies import Bodies, Body, Events, Failures
 from tests.fuzz.exports import Exports, Forged
+from tests.fuzz.lines import Lines
 from tests.fuzz.rows import Rows
 from tests.fuzz.runner import Target
 from tests.fuzz.turns import Turns
@@ -39,6 +40,7 @@ _MADE: dict[str, Callable[[corpus.Recordings], Target]] = {
     "output": lambda _: Outputs(),
     "export": lambda _: Exports(),
     "forged": lambda _: Forged(),
+    "lines": lambda _: Lines(),
     "rows": lambda _: Rows(),
     "turn": lambda _: Turns(),
 }

@@ -4,7 +4,7 @@ from tests.fuzz.runner import run
 from tests.fuzz.targets import NAMES, target
 
 CASES = 1000
-FEWER = {"rows": 200, "turn": 200}
+FEWER = {"lines": 400, "rows": 200, "turn": 200}
 SEED = 1
 
 PASSED = {
@@ -24,6 +24,7 @@ PASSED = {
     "output": "fits and rejected",
     "export": "the original",
     "forged": "accepted, then a turn",
+    "lines": "imported",
     "rows": "all is well",
     "turn": "Response",
 }

@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -94,6 +95,29 @@ def test_threads_read_and_write_meanwhile(log: SQLiteLog, tmp_path: Path):
     done.set()
     thread.join()
     assert (tmp_path / "copy.db").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_process_that_forks_meanwhile(log: SQLiteLog, tmp_path: Path):
+    """The child uses the log and ends; the copy of its parent is made."""
+    ended: list[int] = []
+
+    def fork(_done: int, _total: int) -> None:
+        if ended:
+            return
+        child = os.fork()
+        if not child:
+            log.append("a", [said("child")], expected=log.head("a"))
+            log.close()
+            os._exit(7)
+        _, status = os.waitpid(child, 0)
+        ended.append(os.waitstatus_to_exitcode(status))
+
+    found = backup_log(log, tmp_path / "copy.db", level="full", progress=fork)
+
+    assert (ended, found.findings) == ([7], [])
+    assert len(list(log.read_all())) == found.events + 1
 
 
 def test_a_damaged_log_is_not_backed_up(log: SQLiteLog, tmp_path: Path):
