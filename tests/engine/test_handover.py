@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agent import Agent, Message, Session
 from agent.engine.errors import UnknownProvider
+from agent.engine.handover import Seen, as_messages
 from agent.engine.scripted import Call, ScriptedModel
 from agent.engine.stores import MemoryStore, SQLiteStore
 from agent.eventstore.errors import UnknownStream
@@ -18,9 +20,13 @@ from agent.eventstore.messages import (
     ToolCallPart,
     ToolResultPart,
 )
+from agent.projections import session as projection
+from agent.projections.fold import rebuild
+from agent.projections.session import SessionState
 from agent.providers import Loss, read_messages
 from tests.engine.given import add, agent_of
 from tests.engine.lives import LIVES, Life
+from tests.projections.given import COMPLETED, STARTED, begun, recorded, requested, responded
 from tests.tools.given import changed
 
 FORMATS = ("openai", "anthropic", "gemini", "ollama", "openai-responses", "deepseek")
@@ -105,6 +111,33 @@ def test_what_only_its_model_understands_goes_along_for_it():
         Loss("what only its provider understands", 1, ("deepseek deepseek-v4-pro",)),
         Loss("reasoning", 1),
     )
+
+
+def test_what_only_a_model_understands_inside_of_a_result():
+    """It goes along as well."""
+    found = {"type": "tool_reference", "tool_name": "f"}
+    call = {"type": "tool_use", "id": "a", "name": "search", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "a", "content": [found]}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "Find"}]},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
+    ]
+    session = brought({"model": "m", "messages": messages}, "anthropic")
+
+    assert session.to_messages("anthropic") == {"model": "m", "messages": messages}
+
+
+@pytest.mark.parametrize(("name", "model"), [("openai", "b"), ("anthropic", "c"), ("xai", None)])
+def test_the_model_that_was_asked_last(name: str, model: str | None):
+    """A body names that of its provider, and none where none was asked."""
+    asked = (("openai", "a"), ("openai", "b"), ("anthropic", "c"))
+    requests = [replace(requested(), provider=who, model=which) for who, which in asked]
+    turns = [(begun(), request, responded("Hi"), COMPLETED) for request in requests]
+    facts = recorded(STARTED, *(event for turn in turns for event in turn))
+    seen = Seen(rebuild(projection.evolve, facts, SessionState()), facts, str.encode)
+
+    assert as_messages(seen, name).content.get("model") == model
 
 
 def test_what_a_session_loses_as_messages():
