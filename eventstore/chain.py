@@ -9,8 +9,9 @@ together: the digest then stands for them and the chain still verifies.
 
 from __future__ import annotations
 
-import hashlib
 import struct
+from functools import lru_cache
+from hashlib import sha256
 
 GENESIS = bytes(32)
 JSON_CODEC = 1
@@ -24,7 +25,7 @@ _HEADER = struct.Struct(f">Q{TYPE_BYTES}sIqB{DIGEST_BYTES}s")
 
 def payload_digest(salt: bytes, payload: bytes) -> bytes:
     """The digest that enters the chain for a payload."""
-    return hashlib.sha256(salt + payload).digest()
+    return sha256(salt + payload).digest()
 
 
 def event_hash(
@@ -41,11 +42,18 @@ def event_hash(
 
     Raises ``ValueError`` for a field that the fixed header would cut or cannot hold.
     """
-    name = type.encode()
-    if len(name) > TYPE_BYTES or name.endswith(b"\x00") or len(digest) != DIGEST_BYTES:
-        raise ValueError("the type or digest does not fit the header")
+    if len(digest) != DIGEST_BYTES:
+        raise ValueError("the digest does not fit the header")
     try:
-        header = _HEADER.pack(version, name, schema, recorded_at, codec, digest)
+        header = _HEADER.pack(version, _name(type), schema, recorded_at, codec, digest)
     except struct.error as error:
         raise ValueError(f"a number does not fit the header: {error}") from error
-    return hashlib.sha256(_PREFIX + previous + header).digest()
+    return sha256(_PREFIX + previous + header).digest()
+
+
+@lru_cache(maxsize=128)  # the same few for all events
+def _name(type: str) -> bytes:  # noqa: A002 - the same
+    name = type.encode()
+    if len(name) > TYPE_BYTES or name.endswith(b"\x00"):
+        raise ValueError("the type does not fit the header")
+    return name

@@ -59,6 +59,9 @@ class Prepared(msgspec.Struct, frozen=True, dict=True):
 
     def hash_after(self, previous: bytes, version: int) -> bytes:
         """The hash of this event at ``version`` of a stream, after ``previous``."""
+        digest = self.erased_digest
+        if digest is None:
+            digest = chain.payload_digest(self.salt or b"", self.payload)
         return chain.event_hash(
             previous,
             version=version,
@@ -66,7 +69,7 @@ class Prepared(msgspec.Struct, frozen=True, dict=True):
             schema=self.schema,
             recorded_at=self.recorded_at,
             codec=self.codec,
-            digest=self.digest,
+            digest=digest,
         )
 
 

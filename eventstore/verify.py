@@ -86,7 +86,7 @@ class Walk:
             self.at(fact, "the version does not follow", wanted, fact.version)
         elif self.level != "heads":
             self._hash(fact, previous.hash)
-            if fact.erased or fact.type == PAYLOAD_ERASED:
+            if fact.erased_digest is not None or fact.type == PAYLOAD_ERASED:
                 for place, reason in self._residues.see(fact):
                     self.at(place, reason)
         if self.level == "full":
@@ -94,9 +94,10 @@ class Walk:
         return Head(fact.version, fact.hash)
 
     def _hash(self, fact: Recorded, previous: bytes) -> None:
-        if fact.salt is not None and len(fact.salt) != SALT_BYTES:
-            self.at(fact, "the salt has a wrong length", SALT_BYTES, len(fact.salt))
-        if (fact.salt is None) is not fact.erased:
+        salt = fact.salt
+        if salt is not None and len(salt) != SALT_BYTES:
+            self.at(fact, "the salt has a wrong length", SALT_BYTES, len(salt))
+        if (salt is None) is (fact.erased_digest is None):
             self.at(fact, "it needs either a salt or a digest")
         try:
             actual = fact.hash_after(previous, fact.version)

@@ -106,7 +106,7 @@ def page(
         f"{only}ORDER BY version LIMIT ?",
         (owner.id, after, until, PAGE),
     )
-    return [_recorded(owner.name, row) for row in rows]
+    return [_recorded(owner.name, *row) for row in rows]
 
 
 def counts(
@@ -137,7 +137,7 @@ def identities(db: sqlite3.Connection) -> dict[str, list[Recorded]]:
         )
         for id_, *row in rows:
             if id_ in own:
-                own[id_].append(_recorded(streams[id_].owner.name, row))
+                own[id_].append(_recorded(streams[id_].owner.name, *row))
     except sqlite3.DatabaseError as error:
         _check_damage(error)
         return {}
@@ -181,7 +181,7 @@ def feed_page(db: sqlite3.Connection, after: int) -> list[Recorded]:
         "WHERE position > ? ORDER BY position LIMIT ?",
         (after, PAGE),
     )
-    return [_recorded(_text(name), row) for name, *row in rows]
+    return [_recorded(_text(row[0]), *row[1:]) for row in rows]
 
 
 def listing(db: sqlite3.Connection) -> list[StreamInfo]:
@@ -290,9 +290,20 @@ def _text(value: bytes) -> str:
     return value.decode(errors="replace")
 
 
-def _recorded(stream: str, row: Sequence[Any]) -> Recorded:
-    """A row of ``_COLUMNS`` as an event."""
-    version, position, hash_, type_, schema, recorded_at, codec, salt, payload, digest = row
+def _recorded(  # noqa: PLR0917 - the columns of a row
+    stream: str,
+    version: int,
+    position: int,
+    hash_: bytes,
+    type_: bytes,
+    schema: int,
+    recorded_at: int,
+    codec: int,
+    salt: bytes | None,
+    payload: bytes,
+    digest: bytes | None,
+) -> Recorded:
+    """``_COLUMNS`` of a row as an event."""
     return Recorded(
         _text(type_),
         schema,
