@@ -93,4 +93,5 @@ def _named(whole: dict[str, Any], data: dict[str, Any], findings: list[Finding])
         return bool(findings)
     pairs = zip(whole["events"], events, strict=True)
     changed = {number for number, (old, new) in enumerate(pairs, 1) if old != new}
-    return any(not changed or one.version in changed for one in findings)
+    names = changed | {new.get("version") for number in changed if (new := events[number - 1])}
+    return any(not changed or one.version in names for one in findings)
