@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from agent.tools.bar import bar
+from agent.tools.completion import session_ids
 from agent.tools.formats import FORMATS, format_of_name
 from agent.tools.revisions import Place, resolve
 from agent.tools.source import db_option, reading
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("revisions", nargs=-1)
+@click.argument("revisions", shell_complete=session_ids, nargs=-1)
 @db_option
 @click.option("--all", "everything", is_flag=True, help="All sessions of the log.")
 @click.option(

@@ -69,7 +69,7 @@ def delete_some(log: EventLog) -> None:
     fork(log, "h", "j", 2)
     log.append("i", [said("more")], expected=log.head("i"))
     for stream in "figh":
-        erase(log, stream)
+        delete(log, stream)
     log.append("f", [started("f"), bringing(b"again")], expected=None)
     log.put_blob(b"of no event")
 
@@ -80,7 +80,7 @@ def fork(log: EventLog, parent: str, child: str, at: int) -> None:
     log.fork(parent, child, at=at, prepared=forked(child, parent, point))
 
 
-def erase(log: EventLog, stream: str) -> None:
+def delete(log: EventLog, stream: str) -> None:
     """Delete a stream."""
     log.delete(stream, deleted())
 

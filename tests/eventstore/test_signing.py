@@ -17,7 +17,7 @@ from agent.eventstore.signing import (
     verify_signed_log,
     verify_signed_stream,
 )
-from tests.eventstore.damaged import erase, fill, fork
+from tests.eventstore.damaged import delete, fill, fork
 
 # The example of golang.org/x/mod/sumdb/note, whose format C2SP took over.
 SECRET = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
@@ -202,7 +202,7 @@ def test_deletion_after_signing_is_told_apart(log: EventLog):
     fill(log)
     note = sign_log(log, KEY)
     for stream in ("b", "e"):
-        erase(log, stream)
+        delete(log, stream)
 
     found = verify_signed_log(log, note, KEY.verifying)
 
@@ -214,7 +214,7 @@ def test_session_that_came_back_is_one_that_was_deleted(log: EventLog):
     fill(log)
     note = sign_log(log, KEY)
     facts = list(log.read("b"))
-    erase(log, "b")
+    delete(log, "b")
     log.append("b", facts, expected=None)
 
     found = verify_signed_log(log, note, KEY.verifying)
@@ -226,12 +226,12 @@ def test_deletion_before_signing_explains_nothing(log: EventLog):
     """Of an earlier session with the same name."""
     fill(log)
     facts = list(log.read("b"))
-    erase(log, "b")
+    delete(log, "b")
     log.append("b", facts[:3], expected=None)
     note = sign_log(log, KEY)
     other = MemoryLog()
     other.append("b", [started("b"), said("x"), said("y")], expected=None)
-    erase(other, "b")
+    delete(other, "b")
     other.append("b", facts[:2], expected=None)
 
     found = verify_signed_log(other, note, KEY.verifying)
@@ -255,7 +255,7 @@ def test_deletion_covers_nothing_else(log: EventLog):
         fork(other, parent, child, at)
     for _ in range(20):
         other.append("b", [said("more")], expected=other.head("b"))
-    erase(other, "b")
+    delete(other, "b")
 
     found = verify_signed_log(other, note, KEY.verifying)
 

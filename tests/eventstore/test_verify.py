@@ -10,7 +10,7 @@ from agent.eventstore.export import export_digest
 from agent.eventstore.findings import LEVELS, Finding, Level, Verification
 from agent.eventstore.log import EventLog
 from agent.eventstore.verify import verify_export, verify_log, verify_stream
-from tests.eventstore.damaged import erase, fill, fork, made, opened
+from tests.eventstore.damaged import delete, fill, fork, made, opened
 from tests.eventstore.exports import erased, exported, sample
 from tests.torture.verify import trial
 
@@ -45,7 +45,7 @@ def test_deleted_streams_leave_no_findings(log: EventLog):
     """Purged events are accounted for, those kept for forks are checked, names are used again."""
     fill(log)
     for stream in ("b", "a", "d"):
-        erase(log, stream)
+        delete(log, stream)
     log.append("b", sample(stream="b")[:2], expected=None)
     fork(log, "e", "a", 2)
 

@@ -12,9 +12,10 @@ from agent.eventstore.backends.sqlite import SQLiteLog
 from agent.eventstore.backends.sqlite_backup import backup_log
 from agent.eventstore.conformance.facts import said, started
 from agent.eventstore.errors import CorruptLog, StoreUnusable
-from agent.eventstore.verify import LEVELS, Level, Verification, verify_log
+from agent.eventstore.findings import LEVELS, Level, Verification
+from agent.eventstore.verify import verify_log
 from tests.eventstore.backends.mounts import READ_ONLY, TINY, run_mounted
-from tests.eventstore.damaged import erase, fill, opened
+from tests.eventstore.damaged import delete, fill, opened
 from tests.eventstore.jsonl.given import written
 
 
@@ -24,7 +25,7 @@ def log(tmp_path: Path) -> Iterator[SQLiteLog]:
     (tmp_path / "live").mkdir()
     log = SQLiteLog(tmp_path / "live" / "log.db", durability="os")
     fill(log)
-    erase(log, "b")
+    delete(log, "b")
     yield log
     log.close()
 
@@ -56,7 +57,7 @@ def test_others_write_meanwhile(log: SQLiteLog, tmp_path: Path, monkeypatch: pyt
     told: list[tuple[int, int]] = []
     other = SQLiteLog(log.path, durability="os", busy_timeout=0)
     other.append("w", [started("w")], expected=None)
-    erase(other, "w")
+    delete(other, "w")
     before = list(log.read_all())
 
     def write(done: int, total: int) -> None:

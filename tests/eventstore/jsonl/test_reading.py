@@ -13,12 +13,12 @@ from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.conformance.facts import attached_as, said, started
 from agent.eventstore.events import HistoryCleared
 from agent.eventstore.export import entry_of
+from agent.eventstore.findings import LEVELS, Level, Verification
 from agent.eventstore.jsonl import lines as kinds
 from agent.eventstore.jsonl import reading
 from agent.eventstore.jsonl.checking import verify_jsonl
 from agent.eventstore.jsonl.lines import EventLine, encoder
 from agent.eventstore.record import prepare, record
-from agent.eventstore.verify import LEVELS, Level, Verification
 from tests.eventstore.exports import DIGEST
 from tests.eventstore.jsonl.given import family, of_a_later_release, sealed, written
 

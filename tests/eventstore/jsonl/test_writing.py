@@ -14,7 +14,7 @@ from agent.eventstore.jsonl.lines import Counts
 from agent.eventstore.jsonl.writing import write_log
 from agent.eventstore.log import EventLog
 from agent.eventstore.version import library_version
-from tests.eventstore.damaged import erase, fill, fork
+from tests.eventstore.damaged import delete, fill, fork
 from tests.eventstore.exports import DIGEST, erased, sample
 from tests.eventstore.jsonl.given import family, parsed, shape, written
 
@@ -78,8 +78,8 @@ def test_forks_of_what_was_deleted_share_it(log: EventLog):
     for name, at in ("x", 2), ("y", 4), ("z", 3):
         fork(log, "a", name, at)
     fork(log, "z", "deep", 4)
-    erase(log, "z")
-    erase(log, "a")
+    delete(log, "z")
+    delete(log, "a")
 
     assert shape(written(log)) == [
         *[("y", None, 0), (1,), (2,), (3,), (4,), (5,)],
@@ -101,7 +101,7 @@ def test_a_name_that_is_used_again_is_another_session(log: EventLog):
     """A fork whose parent was deleted does not go on from whoever has the name now."""
     log.append("a", [started("a"), said("old")], expected=None)
     fork(log, "a", "b", 2)
-    erase(log, "a")
+    delete(log, "a")
     log.append("a", [started("a", recorded_at=1), said("new")], expected=None)
 
     assert shape(written(log)) == [("a", None, 0), (1,), (2,), ("b", None, 0), (1,), (2,), (3,)]
