@@ -37,6 +37,8 @@ _PLACES: dict[str, tuple[Kind, ...]] = {
 }
 _MARKS = ("\ue000", "\ue001")
 _FOUND = re.compile(r"\ue000([^\ue000\ue001]*)\ue001?")
+_NARROWEST = 16
+"""Columns of text without which a line has no time."""
 
 
 @click.command()
@@ -106,9 +108,11 @@ def _lines(hits: list[Hit]) -> Iterator[str]:
     widest = min(max(map(len, places), default=0), 40)
     for place, hit in zip(places, hits, strict=True):
         who = f"calls {hit.tool}" if hit.kind == "call" else hit.role
-        head = f"{local_time(_time(hit))}  {fitted(who, 20):9}  "
-        left = max(width() - max(widest, len(place)) - len(head) - 2, 16)
-        text = fitted(hit.snippet, left)
+        head, time = f"{fitted(who, 20):9}  ", f"{local_time(_time(hit))}  "
+        left = width() - max(widest, len(place)) - len(head) - 2
+        if left - len(time) >= _NARROWEST:
+            head, left = time + head, left - len(time)
+        text = fitted(hit.snippet, max(left, 1))
         said = _FOUND.sub(lambda found: _highlighted(found[1], coloured=coloured), text)
         yield f"{click.style(place.ljust(widest), 'cyan')}  {head}{said}"
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def fixed(event: Event, *, recorded_at: int = 0) -> Prepared:
     """An event with a time, and a salt that follows from its content."""
-    salt = hashlib.sha256(repr(event).encode(errors="replace")).digest()[:16]
+    salt = hashlib.sha256(CODEC.encode(event)).digest()[:16]
     return prepare(event, recorded_at=recorded_at, salt=salt)
 
 

@@ -186,3 +186,12 @@ def test_an_empty_log(arguments: tuple[str, ...], tmp_path: Path):
     done = run(*arguments, "--db", str(path))
 
     assert (done.returncode, done.stderr) == (1 if arguments[0] == "search" else 0, "")
+
+
+@pytest.mark.parametrize(("columns", "words"), [(40, 2), (100, 4)])
+def test_lines_fit_the_window(columns: int, words: int, monkeypatch: pytest.MonkeyPatch):
+    """In a narrow one the time gives way to the text."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = run("search", "sunny").stdout.splitlines()
+    assert [line for line in lines if len(line) > columns] == []
+    assert [len(line.partition("tool ")[0].split()) + 1 for line in lines[1:2]] == [words]
