@@ -207,4 +207,4 @@ def test_what_a_backup_answers(log: SQLiteLog, tmp_path: Path):
     """How the copy was verified."""
     found = backup_log(log, tmp_path / "copy.db")
 
-    assert found == Verification("heads", 4, 15, 0, None, [], unlinked=1)
+    assert found == Verification("heads", 4, 15, 0, None, [])
