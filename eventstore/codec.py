@@ -19,6 +19,17 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes the decoded payload of one schema version and returns that of the next."""
 
 
+class _Decoders(dict[str, msgspec.json.Decoder[Event]]):
+    """Decoders by type, each made when it is first needed: most programs need few of them."""
+
+    def __init__(self, events: Mapping[str, type[Event]]) -> None:
+        self._events = events
+
+    def __missing__(self, tag: str) -> msgspec.json.Decoder[Event]:
+        decoder = self[tag] = msgspec.json.Decoder(self._events[tag])
+        return decoder
+
+
 class Codec:
     """Encodes and decodes events; ``upcasters`` are keyed by (type, the version they read)."""
 
@@ -30,8 +41,8 @@ class Codec:
         self._upcasters = upcasters
         self._events = events
         self._encoder = msgspec.json.Encoder()
-        self._decoders = {tag: msgspec.json.Decoder(cls) for tag, cls in events.items()}
-        self._current = {(tag, cls.schema): self._decoders[tag] for tag, cls in events.items()}
+        self._decoders = _Decoders(events)
+        self._current: dict[tuple[str, int], msgspec.json.Decoder[Event]] = {}
 
     def encode(self, event: Event) -> bytes:
         """Encode an event. Raises :class:`InvalidEvent` for what could not be read back."""
@@ -60,7 +71,10 @@ class Codec:
         """
         decoder = self._current.get((type, schema))
         if decoder is None:
-            return self._decode_older(type, schema, payload)
+            known = self._events.get(type)
+            if known is None or schema != known.schema:
+                return self._decode_older(type, schema, payload)
+            decoder = self._current[type, schema] = self._decoders[type]
         return decoder.decode(payload)
 
     def _decode_older(self, type: str, schema: int, payload: bytes) -> Event:  # noqa: A002 - the field's name

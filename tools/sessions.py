@@ -67,11 +67,12 @@ def _fields(info: SessionInfo) -> dict[str, Any]:
 
 def _lines(listed: list[SessionInfo]) -> Iterator[str]:
     names = max((len(one_line(info.key)) for info in listed), default=0)
-    names = min(names, _WIDEST_ID, max(width() - 40, 8))
+    columns = width()
+    names = min(names, _WIDEST_ID, max(columns - 40, 8))
     for info in listed:
         name = fitted(info.key, names).ljust(names)
         head = f"{info.version:>7}  {local_time(info.updated)}"
-        left = width() - names - len(head) - 4
+        left = columns - names - len(head) - 4
         origin = f"from {info.parent}@{info.forked_at}" if info.parent else ""
         words = "  ".join(filter(None, (info.title, origin)))
         if info.error:
