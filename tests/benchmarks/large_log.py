@@ -65,6 +65,7 @@ REQUEST = ModelRequested(
     encoder="1",
     digest="0" * 64,
 )
+_CALL = b"call_NEW_"
 COMPACTION = Message.user("Summarize the conversation.")
 
 
@@ -151,7 +152,7 @@ class _Writer:
             elif turn % PICTURES == 0:
                 events += self._picture
             else:
-                events += self._turns[(number * 31 + turn) % VARIANTS]
+                events += _named(self._turns[(number * 31 + turn) % VARIANTS], now + 3)
             before = now
         events += map(_prepared, _plain(Message.user(f"Where is needle{number}?"), "Here."))
         facts = record([self._stamped(event) for event in events], stream=name, after=head)
@@ -172,12 +173,23 @@ def _prepared(event: Event) -> Prepared:
     return prepare(event, recorded_at=START, salt=bytes(16))
 
 
+def _named(turn: list[Prepared], answer: int) -> list[Prepared]:
+    """A turn whose calls are named after the version of the answer that makes them."""
+    own = b"call_%d_" % answer
+    return [
+        msgspec.structs.replace(event, payload=event.payload.replace(_CALL, own))
+        if _CALL in event.payload
+        else event
+        for event in turn
+    ]
+
+
 def _turn(number: int) -> list[Event]:
     """A turn with up to two calls."""
     words = TEXT.split()
     text = " ".join([*(words[(number * 7 + i * i) % len(words)] for i in range(40)), "the"])
     calls = [
-        ToolCallPart(f"call_{number}_{place}", "look_up", f'{{"order":"{number}"}}')
+        ToolCallPart(f"{_CALL.decode()}{place}", "look_up", f'{{"order":"{number}"}}')
         for place in range(number % 3)
     ]
     plain = _plain(Message.user(text), text)

@@ -350,7 +350,7 @@ import sys
 from agent import Agent
 from agent.stores import SQLiteStore
 from agent.testing import ScriptedModel
-agent = Agent(ScriptedModel(lambda _: "Yes"), store=SQLiteStore(sys.argv[1], busy_timeout=2))
+agent = Agent(ScriptedModel(lambda _: "Yes"), store=SQLiteStore(sys.argv[1], busy_timeout=10))
 session = agent.session("busy")
 for number in range(150):
     session.run(f"Question {number}")
