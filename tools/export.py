@@ -15,7 +15,7 @@ import click
 from agent.tools.bar import bar
 from agent.tools.completion import session_ids
 from agent.tools.formats import FORMATS, format_of_name
-from agent.tools.revisions import Place, resolve
+from agent.tools.revisions import Place, names_version, resolve
 from agent.tools.source import db_option, reading
 from agent.tools.terminal import one_line, visible
 
@@ -66,7 +66,10 @@ def export(
         raise click.UsageError("name revisions, or --all sessions")
     chosen = FORMATS[name or format_of_name(output, next(iter(FORMATS)))]
     with reading(db) as store:
-        places = list(_all(store) if everything else _named(store, revisions or ("@",)))
+        if everything:
+            places = list(_all(store))
+        else:
+            places = list(_named(store, revisions or ("@",), whole=chosen.name == "jsonl"))
         if len(places) > 1 and not chosen.several:
             raise click.UsageError(f"{chosen.name} holds one session, not {len(places)}")
         with _opened(output, force=force) as out:
@@ -83,8 +86,24 @@ def _all(store: SQLiteStore) -> Iterator[Place]:
         yield Place(info.stream, head.version if head else 0)
 
 
-def _named(store: SQLiteStore, revisions: Iterable[str]) -> Iterable[Place]:
-    return dict.fromkeys(resolve(store.log, revision) for revision in revisions)
+def _named(store: SQLiteStore, revisions: Iterable[str], *, whole: bool) -> Iterable[Place]:
+    """The places that revisions name; of ``whole`` sessions none that is no more."""
+    places: dict[Place, None] = {}
+    for revision in revisions:
+        place = resolve(store.log, revision)
+        # Others may be writing: what is named without a version is as it is when it is written.
+        if whole and names_version(store.log, revision) and _has_moved(store, place):
+            raise click.UsageError(
+                f"jsonl holds sessions as they are now, not {one_line(str(place))}: "
+                "take --format json, or fork it first"
+            )
+        places[place] = None
+    return places
+
+
+def _has_moved(store: SQLiteStore, place: Place) -> bool:
+    head = store.log.head(place.session)
+    return head is None or head.version != place.version
 
 
 @contextmanager
@@ -122,13 +141,6 @@ def _written(
 
 
 def _write_lines(store: SQLiteStore, places: Sequence[Place], out: BinaryIO) -> None:
-    for place in places:
-        head = store.log.head(place.session)
-        if head is None or head.version != place.version:
-            raise click.UsageError(
-                f"jsonl holds sessions as they are now, not {one_line(str(place))}: "
-                "take --format json, or fork it first"
-            )
     with bar("exporting") as progress:
         store.export(out, [place.session for place in places], progress=progress)
 

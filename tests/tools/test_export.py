@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,3 +164,32 @@ def test_recorded_text_commands_no_terminal(
         terminal = open_terminal("export", "nasty", "--format", name)
         assert terminal.leave() == 0
         assert not {"\x1b", "\x07", "\u202e"} & {*terminal.written}
+
+
+WRITER = """
+import sys
+from agent import Agent
+from agent.stores import SQLiteStore
+from agent.testing import ScriptedModel
+session = Agent(ScriptedModel(lambda _: "Yes"), store=SQLiteStore(sys.argv[1])).session("busy")
+session.run("Begin")
+print("begun", flush=True)
+while True:
+    session.run("Go on")
+"""
+
+
+def test_a_log_that_is_being_written_is_exported(db: Path, tmp_path: Path):
+    """Each session as it is when it is written, however it has grown since it was named."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(db)], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout
+        assert writer.stdout.readline() == b"begun\n"
+        try:
+            for number, named in enumerate([("--all",), ("busy",), ("@",), ("--all",)]):
+                path = tmp_path / f"{number}.jsonl"
+                assert run("export", *named, "-o", str(path)).returncode == 0
+                assert run("verify", str(path)).returncode == 0
+        finally:
+            writer.kill()
