@@ -216,7 +216,7 @@ def _plain(message: Message, answer: str) -> list[Event]:
 
 
 def _compaction(version: int) -> list[Event]:
-    """A summary of all that is shown at a version but its last two messages."""
+    """A summary of all that is shown at a version but the last, which has no calls."""
     summary = Message.user(f"So far: {TEXT}")
     return [
         TurnStarted(
@@ -229,7 +229,7 @@ def _compaction(version: int) -> list[Event]:
         REQUEST,
         _answer(Message.assistant(TEXT), "stop"),
         TurnCompleted(),
-        HistoryCompacted(through=version, kept=2, summary=summary),
+        HistoryCompacted(through=version, kept=1, summary=summary),
     ]
 
 

@@ -50,6 +50,8 @@ def test_identities(log: SQLiteLog):
             "UPDATE streams SET parent = NULL, forked_at = NULL WHERE id = 3",
             ["nested", "orphan", "root"],
         ),
+        ("UPDATE streams SET parent = NULL WHERE id = 4", ["child", "orphan", "root"]),
+        ("UPDATE streams SET parent = 7 - id WHERE id IN (3, 4)", ["orphan", "root"]),
     ],
 )
 def test_identities_of_damaged_streams(log: SQLiteLog, change: str, left: list[str]):
