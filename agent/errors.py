@@ -45,6 +45,7 @@
         ├── StoreBusy
         ├── StoreFull
         ├── StoreUnusable
+        │   └── StoreDamaged
         ├── AppendUnknown
         ├── NotSaved
         ├── UnknownStream
@@ -113,6 +114,7 @@ from agent.eventstore.errors import (
     NothingToErase,
     SharedEvents,
     StoreBusy,
+    StoreDamaged,
     StoreError,
     StoreFull,
     StoreUnusable,
@@ -168,6 +170,7 @@ __all__ = [
     "SessionBusy",
     "SharedEvents",
     "StoreBusy",
+    "StoreDamaged",
     "StoreError",
     "StoreFull",
     "StoreUnusable",

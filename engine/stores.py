@@ -65,6 +65,7 @@ class LogStore(Bound, SessionStore):
     """A store over an event log: what is saved is checked whole, and nothing is overwritten."""
 
     _instead = "open the store anew in the other place"
+    _busy_timeout = 30.0
 
     def __init__(self, log: EventLog) -> None:
         self.log = log
@@ -183,7 +184,8 @@ class LogStore(Bound, SessionStore):
         input_tokens, output_tokens, cached_tokens, cache_write_tokens)``: US dollars at the prices
         of today, NULL where they are unknown.
         """
-        return Tables(self.log, path, functions={"cost": cost_of_call})
+        functions = {"cost": cost_of_call}
+        return Tables(self.log, path, functions=functions, busy_timeout=self._busy_timeout)
 
     def close(self) -> None:
         """Release the log."""
@@ -224,6 +226,7 @@ class SQLiteStore(LogStore):
         log = SQLiteLog(path, durability=durability, busy_timeout=busy_timeout)
         super().__init__(log)
         self._file = log
+        self._busy_timeout = busy_timeout
         # Named now: the working directory may be another one when they are asked for.
         in_memory = os.fsdecode(path) == ":memory:"
         self._tables = None if in_memory else Path(path).absolute().with_suffix(".tables.db")
@@ -237,11 +240,11 @@ class SQLiteStore(LogStore):
         forks: bool = False,
         vacuum: bool = True,
     ) -> Erased:
-        """As :meth:`LogStore.erase`; then the texts are gone from the tables beside the file, too.
+        """As :meth:`LogStore.erase`; then no byte of the texts is left in the files.
 
-        The file is written anew at the end, because pages that it holds no more keep their bytes.
-        That takes as long as copying it, and room for a copy; ``vacuum=False`` leaves it to a
-        later :meth:`vacuum`. Raises :class:`StoreBusy` if somebody reads an older state to the end.
+        They are written anew for it, as :meth:`vacuum` does, because pages that they hold no more
+        keep their bytes; ``vacuum=False`` leaves that to later. Raises as it does: the texts are
+        gone from the log then, and only the bytes are still there.
         """
         found = super().erase(session_id, versions, reason=reason, forks=forks)
         if self._tables is not None and self._tables.exists():
@@ -254,10 +257,14 @@ class SQLiteStore(LogStore):
     def vacuum(self) -> None:
         """Write the file anew, so that no byte is left of what was deleted or erased.
 
-        Others may go on reading and writing. Needs room for a copy. Raises :class:`StoreBusy` when
-        somebody does not let go of an older state, :class:`StoreFull`.
+        So are the tables, in the file beside it or in the same. Others may go on reading and
+        writing. Takes as long as a copy, and room for one. Raises :class:`StoreBusy` when somebody
+        does not let go of an older state, :class:`StoreFull`.
         """
         self._file.vacuum()
+        if self._tables is not None:
+            for path in (self._tables, self._file.path):
+                self.tables(path).vacuum()
 
     def tables(self, path: str | os.PathLike[str] | None = None) -> Tables:
         """As :meth:`LogStore.tables`."""

@@ -64,6 +64,10 @@ class StoreUnusable(StoreError):
     """
 
 
+class StoreDamaged(StoreUnusable):
+    """The file is damaged below the events, so that SQLite cannot read it. Restore a backup."""
+
+
 class AppendUnknown(StoreError):
     """The answer to an append was lost: it may or may not be in the log.
 

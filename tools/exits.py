@@ -21,6 +21,7 @@ from agent.eventstore.errors import (
     InvalidExport,
     NothingToErase,
     SharedEvents,
+    StoreDamaged,
     StoreUnusable,
     UnknownEvent,
     UnknownStream,
@@ -69,7 +70,7 @@ class Undecided(click.ClickException):
 
 
 _KINDS: tuple[tuple[tuple[type[AgentError], ...], type[click.ClickException]], ...] = (
-    ((CorruptLog, UnknownEvent, InvalidExport), Damaged),
+    ((StoreDamaged, CorruptLog, UnknownEvent, InvalidExport), Damaged),
     (
         (
             *(UnknownStream, NoRequest, CannotRewind, AttachmentMissing, NothingToErase),

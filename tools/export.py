@@ -122,6 +122,7 @@ def _opened(path: Path | None, *, force: bool) -> Generator[BinaryIO]:
         click.echo(visible(held.getvalue().decode(errors="replace")), nl=False)
     else:
         yield sys.stdout.buffer
+        sys.stdout.flush()  # before what is said of it on stderr
 
 
 def _written(

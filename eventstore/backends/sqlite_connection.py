@@ -20,6 +20,7 @@ from agent.eventstore.errors import (
     AppendUnknown,
     CorruptLog,
     StoreBusy,
+    StoreDamaged,
     StoreError,
     StoreFull,
     StoreUnusable,
@@ -164,7 +165,7 @@ def _translate(error: Exception, path: str) -> StoreError:
         case sqlite3.SQLITE_ERROR if "no such" not in str(error):
             return StoreError(f"{path}: {error}")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_ERROR:
-            return StoreUnusable(f"{path} is damaged; restore a backup of it: {error}")
+            return StoreDamaged(f"{path} is damaged; restore a backup of it: {error}")
         case sqlite3.SQLITE_IOERR:
             return StoreUnusable(f"the disk failed while reading {path}; check it: {error}")
         case _:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
 from agent.eventstore import core
-from agent.eventstore.errors import InvalidExport, StoreError
+from agent.eventstore.errors import AttachmentMissing, InvalidExport, StoreError
 from agent.eventstore.importing import check_erased, check_prefix, holds
 from agent.eventstore.jsonl.checking import opened, reporting, size_of
 from agent.eventstore.jsonl.lines import Counts, Progress
@@ -108,6 +108,7 @@ class _Importing:
         self._next = 0
         self._batch: list[Recorded] = []
         self._bytes = 0
+        self._missing: dict[str, bytes] = {}
         self._changed: set[str] = set()
         self._events = 0
         self._attachments = 0
@@ -119,7 +120,9 @@ class _Importing:
             self._begin(self._sections[section.name])
         if fact.version > self._next:
             self._add(fact)
-        elif fact.erased and self._parent and not self._is_erased(self._parent, fact.version):
+            return
+        self._keep_missing(fact)
+        if fact.erased and self._parent and not self._is_erased(self._parent, fact.version):
             self._part(self._parent, fact)
 
     def end(self) -> Counts:
@@ -147,6 +150,15 @@ class _Importing:
                 return parent
         return None
 
+    def _keep_missing(self, fact: Recorded) -> None:
+        """Keep attachments that the log has erased: what follows may name them too."""
+        for _, blob in core.attachments([fact]):
+            if blob.data is not None:
+                try:
+                    self._log.get_blob(blob.digest)
+                except AttachmentMissing:
+                    self._missing[blob.digest] = blob.data
+
     def _is_erased(self, stream: str, version: int) -> bool:
         return all(fact.erased for fact in self._log.read(stream, after=version - 1, until=version))
 
@@ -162,6 +174,8 @@ class _Importing:
         self._next = fact.version
         self._bytes += len(fact.payload)
         for _, blob in core.attachments([fact]):
+            if blob.data is None and blob.digest in self._missing:
+                blob.bringing(self._missing.pop(blob.digest))
             if blob.data is not None:
                 self._attachments += 1
                 self._bytes += blob.size

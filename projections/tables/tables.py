@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.eventstore.backends.sqlite_connection import APPLICATION_ID, translated
 from agent.eventstore.backends.sqlite_file import archive_uri, is_archive
-from agent.eventstore.errors import StoreUnusable
+from agent.eventstore.errors import StoreBusy, StoreUnusable
 from agent.projections.tables import schema
 from agent.projections.tables.checking import Checked, damage, differences, lost
 from agent.projections.tables.errors import QueryFailed
@@ -39,8 +39,8 @@ _REMOVED, _UNSWEPT = 1, 2
 _CACHE_KIB = 65_536
 """Of memory while tables are written: the index of a large log is touched all over."""
 
-_PATIENCE_MS = 100
-"""For those who read the file, while it is cleaned: a writer would wait as well."""
+_PATIENCE = 0.1
+"""Seconds for those who read the file, while it is cleaned: a writer would wait as well."""
 
 _FORBIDDEN = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
 
@@ -123,6 +123,23 @@ class Tables:
             with _transaction(db):
                 schema.drop(db)
             _checkpoint(db)
+
+    def vacuum(self) -> None:
+        """Write the file anew, once caught up, so that no byte is left of what is gone from it.
+
+        Where there are no tables, none are made. Raises :class:`StoreBusy` when somebody does not
+        let go of an older state, :class:`StoreFull`.
+        """
+        if not self._is_there():
+            return
+        self.catch_up()
+        with self._writing() as db:
+            db.execute("VACUUM")
+            if not _checkpoint(db, patience=self._busy_timeout):
+                raise StoreBusy(
+                    f"{self.path}: somebody is reading older tables, which hold what was erased; "
+                    "vacuum again when that is over"
+                )
 
     def verify(self, *, progress: Callable[[int], object] | None = None) -> Checked:
         """Whether the tables say what the log says: held against others that are built anew.
@@ -269,6 +286,14 @@ class Tables:
         with translated(self.path), closing(self._connect("ro")) as db:
             return _is_current(db)
 
+    def _is_there(self) -> bool:
+        """Whether there are tables, of whatever release."""
+        if not Path(self.path).exists():
+            return False
+        with translated(self.path), closing(self._connect("ro")) as db:
+            query = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'progress'"
+            return db.execute(query).fetchone() is not None
+
     def _connect(self, mode: str) -> sqlite3.Connection:
         archive = mode == "ro" and is_archive(self.path)
         uri = archive_uri(self.path) if archive else Path(self.path).as_uri() + f"?mode={mode}"
@@ -354,8 +379,8 @@ def _clean(db: sqlite3.Connection) -> None:
         db.execute("UPDATE progress SET unclean = 0")
 
 
-def _checkpoint(db: sqlite3.Connection) -> bool:
-    """Empty the file's -wal, unless somebody is reading it."""
-    db.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+def _checkpoint(db: sqlite3.Connection, patience: float = _PATIENCE) -> bool:
+    """Empty the file's -wal, unless somebody is reading it for longer than so many seconds."""
+    db.execute(f"PRAGMA busy_timeout = {round(1000 * patience)}")
     busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not busy

@@ -1,18 +1,28 @@
 """Erasing what was said in sessions: who is told, what they show after it, and what goes on."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from agent import Agent, Message
 from agent.engine.stores import LogStore
-from agent.errors import CannotRewrite, ConflictError, NothingToErase, OwnerAlive, SharedEvents
+from agent.errors import (
+    CannotRewrite,
+    ConflictError,
+    NothingToErase,
+    OwnerAlive,
+    SharedEvents,
+    StoreBusy,
+)
 from agent.eventstore.backends.memory import MemoryLog
 from agent.eventstore.core import ToErase
 from agent.eventstore.events import PayloadErased
 from agent.eventstore.residue import ERASED
 from agent.stores import MemoryStore, SQLiteStore
+from agent.tables import Tables
 from agent.testing import Call, ScriptedModel
 from tests.engine.given import add
 from tests.engine.lives import LIVES, Life
@@ -199,6 +209,31 @@ def test_nothing_is_left_in_the_files(
     assert held(tmp_path) == []
     assert tables.search(SECRET) == []
     assert store.verify(level="full").findings == []
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_reader_of_the_tables_is_told_of(tmp_path: Path, own: bool):
+    """Who reads tables holds their old pages: it is not said that the bytes are gone."""
+    path = tmp_path / ("x.db" if own else "x.tables.db")
+    with SQLiteStore(tmp_path / "x.db", busy_timeout=0.2) as store:
+        agent_of(store).session("s").run(f"I have a {SECRET}")
+        Tables(store.log, path, busy_timeout=0.2).catch_up()
+        with closing(sqlite3.connect(path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM texts").fetchone()
+            with pytest.raises(StoreBusy, match="vacuum again when that is over"):
+                store.erase("s")
+        store.vacuum()
+        assert held(tmp_path) == []
+
+
+def test_no_tables_are_made_by_it(store: SQLiteStore, tmp_path: Path):
+    """Neither beside the file nor in it."""
+    agent_of(store).session("s").run(f"I have a {SECRET}")
+    store.erase("s", [2])
+    assert not (tmp_path / "x.tables.db").exists()
+    with closing(sqlite3.connect(tmp_path / "x.db")) as db:
+        assert db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'texts'").fetchone() is None
 
 
 def test_the_vacuum_may_come_later(store: SQLiteStore, tmp_path: Path):

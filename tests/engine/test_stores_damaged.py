@@ -18,6 +18,7 @@ from agent.errors import (
     CorruptLog,
     InvalidExport,
     StoreBusy,
+    StoreDamaged,
     StoreUnusable,
     UnknownEvent,
 )
@@ -310,7 +311,7 @@ def test_half_a_file_is_refused(path: Path, size: int):
 
     with SQLiteStore(path) as store:
         for call in (store.list_sessions, lambda: agent_of("x", store=store).session("a").run("y")):
-            with pytest.raises(StoreUnusable, match="damaged; restore a backup"):
+            with pytest.raises(StoreDamaged, match="damaged; restore a backup"):
                 call()
     assert content == path.read_bytes()
 

@@ -178,6 +178,18 @@ def test_a_file_of_lines(db: Path, tmp_path: Path):
     assert re.search(rf"line \d+: {TEXT}: ", done.stdout.splitlines()[0])
 
 
+@pytest.mark.parametrize("arguments", [("verify",), ("log", "trip"), ("sessions",)])
+def test_a_file_that_sqlite_cannot_read(arguments: tuple[str, ...], db: Path):
+    """It is damaged, as with damaged events: the status does not say that the usage was wrong."""
+    content = db.read_bytes()
+    db.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
+
+    done = run(*arguments)
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "is damaged; restore a backup of it" in done.stderr
+
+
 def test_tables_beside_the_log(db: Path):
     """The highest level compares them too."""
     run("stats")

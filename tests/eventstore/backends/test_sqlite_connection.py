@@ -8,6 +8,7 @@ from agent.eventstore.backends.sqlite_connection import commit_failure, open_con
 from agent.eventstore.errors import (
     AppendUnknown,
     StoreBusy,
+    StoreDamaged,
     StoreError,
     StoreFull,
     StoreUnusable,
@@ -27,7 +28,7 @@ PAGE = 8192
         (sqlite3.SQLITE_CANTOPEN, StoreUnusable),
         (sqlite3.SQLITE_READONLY, StoreUnusable),
         (sqlite3.SQLITE_READONLY_DBMOVED, StoreUnusable),
-        (sqlite3.SQLITE_CORRUPT, StoreUnusable),
+        (sqlite3.SQLITE_CORRUPT, StoreDamaged),
         (sqlite3.SQLITE_PERM, StoreUnusable),
         (sqlite3.SQLITE_PROTOCOL, StoreBusy),
         (sqlite3.SQLITE_IOERR_READ, StoreUnusable),
@@ -84,7 +85,7 @@ def test_damaged_file_is_refused(tmp_path: Path):
     content = Path(path).read_bytes()
     Path(path).write_bytes(content[:100] + b"\xff" * (len(content) - 100))
 
-    with pytest.raises(StoreUnusable, match="damaged"):
+    with pytest.raises(StoreDamaged, match="damaged"):
         open_connection(path, synchronous="FULL", busy_timeout=1.0)
 
 

@@ -7,7 +7,7 @@ import pytest
 from agent.eventstore import erasing
 from agent.eventstore.backends.failing import FailingLog
 from agent.eventstore.backends.memory import MemoryLog
-from agent.eventstore.conformance.facts import bringing, fixed, said, started
+from agent.eventstore.conformance.facts import attached, bringing, fixed, said, started
 from agent.eventstore.errors import (
     AppendUnknown,
     ConflictError,
@@ -22,7 +22,7 @@ from agent.eventstore.jsonl.importing import import_log
 from agent.eventstore.jsonl.lines import Counts
 from agent.eventstore.log import EventLog
 from agent.eventstore.verify import verify_log
-from tests.eventstore.damaged import fill
+from tests.eventstore.damaged import fill, fork
 from tests.eventstore.jsonl.given import family, hashes, of_a_later_release, taken, written
 
 
@@ -52,6 +52,22 @@ def test_the_same_file_again_changes_nothing(log: EventLog):
 
     assert taken(log, lines) == Counts(0, 0, 0)
     assert own(log) == FAMILY
+
+
+def test_an_attachment_that_was_erased_here_comes_with_a_later_event(log: EventLog):
+    """The file has its bytes with an event that the log holds already, without its texts."""
+    source = MemoryLog()
+    source.append("a", [started("a"), bringing(b"x")], expected=None)
+    taken(log, written(source))
+    erasing.erase(log, erasing.plan(log, "a", [2]), "asked", fixed)
+    fork(source, "a", "b", 2)
+    source.append("b", [said("more"), attached(b"x")], expected=source.head("b"))
+
+    assert taken(log, written(source, ["b"])) == Counts(1, 3, 1)
+
+    assert [fact.erased for fact in log.read("b")] == [False, True, False, False, False]
+    assert log.get_blob(hashlib.sha256(b"x").hexdigest()) == b"x"
+    assert verify_log(log, level="full").findings == []
 
 
 def test_the_missing_tail_is_appended(log: EventLog):
